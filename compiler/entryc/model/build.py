@@ -1,0 +1,420 @@
+"""A .entry file to a Spec: every name resolved, every range expanded, every rule that needs no plan checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .. import resources
+from ..source.finding import Collector, Finding, Findings
+from ..source.parse import parse, span_of
+from ..source.text import SourceFile, Span, Unreadable
+from . import build_c, build_steps, check
+from .context import Context
+from .expr import Expr, Num, constant, is_constant
+from .load_arch import load_arch
+from .names import Node, first, int_of, near, text_of, tokens, trees
+from .spec import (
+    Cell,
+    Choice,
+    Clause,
+    Configuration,
+    Counters,
+    Decision,
+    Feature,
+    Frame,
+    Member,
+    Memory,
+    Method,
+    Slot,
+    Spec,
+    Stack,
+    State,
+    StateNeed,
+    Transition,
+    Window,
+)
+
+LANGUAGE = 1
+TARGETS = ("bare",)
+MAX_ITEMS = 20_000
+
+Item = tuple[SourceFile, Node]
+
+
+def load_spec(path: Path | str, shown: str | None = None) -> Spec:
+    """Read, resolve and check a spec. Raises Findings."""
+    path = Path(path)
+    file = _read(path, shown or str(path), None)
+    collector = Collector()
+    items = _collect(file, path, [], set())
+    if len(items) > MAX_ITEMS:
+        raise Findings([Finding("E004", "error", f"the spec has more than {MAX_ITEMS} items", Span(file, 1, 1, 1, 2))])
+    spec = _header(file, path, items, collector)
+    _Builder(Context(spec, collector), items).build()
+    collector.stop_if_failed()
+    return spec
+
+
+def _read(path: Path, shown: str, span: Span | None) -> SourceFile:
+    try:
+        return SourceFile.read(path, shown)
+    except Unreadable as error:
+        raise Findings([Finding("E003", "error", str(error), span)]) from None
+
+
+def _collect(file: SourceFile, path: Path, chain: list[Path], done: set[Path]) -> list[Item]:
+    """The items of a file with those of the files that it uses in their place."""
+    chain = [*chain, path.resolve()]
+    out: list[Item] = []
+    for node in trees(parse("entry", file)):
+        if node.data != "use":
+            out.append((file, node))
+            continue
+        target = path.parent / text_of(node.children[0])
+        span = span_of(file, node)
+        if target.resolve() in chain:
+            names = " → ".join(p.name for p in [*chain[chain.index(target.resolve()):], target])
+            raise Findings([Finding("E005", "error", f"the files use each other in a circle: {names}", span)])
+        if target.resolve() in done:
+            continue
+        done.add(target.resolve())
+        if len(done) > 200:
+            raise Findings([Finding("E005", "error", "more than 200 files are used", span)])
+        shown = str(Path(file.name).parent / text_of(node.children[0]))
+        out.extend(_collect(_read(target, shown, span), target, chain, done))
+    return out
+
+
+def _header(file: SourceFile, path: Path, items: list[Item], collector: Collector) -> Spec:
+    """language, arch, target, license: exactly one of each, before anything is resolved."""
+    found: dict[str, Item] = {}
+    for item_file, node in items:
+        if node.data in ("language", "arch", "target", "license"):
+            kind = str(node.data)
+            if kind in found:
+                collector.error("E206", f"'{kind}' stands twice", span_of(item_file, node),
+                                related=(("first here", span_of(*found[kind])),))
+            found.setdefault(kind, (item_file, node))
+    where = Span(file, 1, 1, 1, 2)
+    wanted = {"language": f"language {LANGUAGE}", "arch": "arch " + " or ".join(resources.arch_names()), "target": "target bare",
+              "license": 'license "MIT"'}
+    for kind, example in wanted.items():
+        if kind not in found:
+            collector.error("E207", f"the spec does not say its {kind}", where, f"for example: {example}")
+    collector.stop_if_failed()
+
+    version = int_of(found["language"][1].children[0])
+    if version != LANGUAGE:
+        collector.error("E208", f"the spec is written in language {version}; this entryc reads language {LANGUAGE}",
+                        span_of(*found["language"]), "install a newer entryc" if version > LANGUAGE else None)
+    name = str(found["arch"][1].children[0])
+    if name not in resources.arch_names():
+        collector.error("E209", f"no CPU is called '{name}'", span_of(*found["arch"]), near(name, resources.arch_names()))
+    target = str(found["target"][1].children[0])
+    if target not in TARGETS:
+        collector.error("E210", f"there is no target '{target}'", span_of(*found["target"]), near(target, TARGETS))
+    licence = text_of(found["license"][1].children[0])
+    if not licence.replace("-", "").replace(".", "").replace(" ", "").isalnum():
+        collector.error("E211", "the licence is not an SPDX expression", span_of(*found["license"]), 'for example: license "MIT"')
+    collector.stop_if_failed()
+    return Spec(path.stem, file, load_arch(name), target, licence)
+
+
+class _Builder:
+    """Declarations in the order that their references need; the order in the file is free."""
+
+    def __init__(self, context: Context, items: list[Item]) -> None:
+        self.context, self.spec, self.items = context, context.spec, items
+
+    def each(self, *kinds: str) -> list[Node]:
+        """Not a generator: the context's file has to follow the items."""
+        return [node for _, node in self._of(kinds)]
+
+    def _of(self, kinds: tuple[str, ...]) -> list[Item]:
+        return [(file, node) for file, node in self.items if node.data in kinds]
+
+    def build(self) -> None:
+        for kind, method in (("feature", self._feature), ("configuration", self._configuration), ("constants", self._constants),
+                             ("setup", self._setup), ("method", self._method_name), ("choose", self._choose), ("frame", self._frame),
+                             ("memory", self._memory), ("state", self._state), ("memory", self._memory_needs), ("after", self._after),
+                             ("stack", self._stack), ("boundary", self._boundary), ("code", self._code), ("decisions", self._decisions),
+                             ("window", self._window)):
+            for file, node in self._of((kind,)):
+                self.context.file = file
+                method(node)
+        self._defaults()
+        build_c.build(self.context, self.items)
+        for file, node in self._of(("method",)):
+            self.context.file = file
+            self._method(node)
+        build_steps.build(self.context, self.items)
+        self.context.collector.stop_if_failed()
+        check.check(self.spec, self.context.collector)
+
+    def _defaults(self) -> None:
+        if not self.spec.configurations:
+            at = Span(self.spec.source, 1, 1, 1, 2)
+            self.spec.configurations["base"] = Configuration("base", frozenset(), at)
+        abi = self.spec.arch.abi
+        at = Span(self.spec.source, 1, 1, 1, 2)
+        self.spec.contracts.setdefault("c", tuple(StateNeed(place, value, frozenset(), at) for place, value in abi.must.items()))
+
+    # ---- one method per kind of item ----
+
+    def _feature(self, node: Node) -> None:
+        name, kind = (str(t) for t in tokens(node, "NAME"))
+        span = self.context.span(node)
+        self.context.declare(self.spec.features, name, span, "feature")
+        if kind != "build":
+            self.context.error("E212", f"there is no kind of feature '{kind}'", span, "a feature is resolved by the build: 'build'")
+        strings = tokens(node, "STRING")
+        self.spec.features[name] = Feature(name, kind, text_of(strings[0]) if strings else "", span)
+
+    def _configuration(self, node: Node) -> None:
+        name, *features = (str(t) for t in tokens(node, "NAME"))
+        span = self.context.span(node)
+        self.context.declare(self.spec.configurations, name, span, "configuration")
+        for feature in features:
+            self.context.known(self.spec.features, feature, span, "feature")
+        self.spec.configurations[name] = Configuration(name, frozenset(features), span)
+
+    def _value(self, expr: Expr) -> int:
+        if is_constant(expr):
+            return constant(expr)
+        self.context.error("E213", "this has to be a constant", expr.span)
+        return 0
+
+    def _constants(self, node: Node) -> None:
+        for row in trees(node, "constant"):
+            name = str(row.children[0])
+            span = self.context.span(row)
+            if name in self.spec.constants:
+                self.context.error("E201", f"constant '{name}' is declared twice", span)
+            if name in self.spec.arch.registers or name in self.spec.arch.places:
+                self.context.error("E214", f"'{name}' is a register of {self.spec.arch.name}", span, "choose another name")
+            self.spec.constants[name] = self._value(self.context.expr(row.children[1]))
+
+    def _setup(self, node: Node) -> None:
+        for row in trees(node, "constant"):
+            name, span = str(row.children[0]), self.context.span(row)
+            if self.context.known(self.spec.arch.setups, name, span, "setup value"):
+                if name in self.spec.setup:
+                    self.context.error("E201", f"setup value '{name}' is given twice", span)
+                self.spec.setup[name] = (self._value(self.context.expr(row.children[1])), span)
+
+    def _method_name(self, node: Node) -> None:
+        name = str(tokens(node, "NAME")[0])
+        self.context.declare(self.spec.methods, name, self.context.span(node), "method")
+        self.spec.methods[name] = Method(name, str(tokens(node, "NAME")[1]), tuple(
+            Clause(Num(0), "", "", self.context.span(c)) for c in trees(node, "clause")), self.context.span(node))
+
+    def _method(self, node: Node) -> None:
+        name, target = tokens(node, "NAME")
+        clauses: list[Clause] = []
+        for index, item in enumerate(trees(node, "clause")):
+            names, strings = tokens(item, "NAME"), tokens(item, "STRING")
+            expr = next(c for c in item.children if c is not None and not (c in names or c in strings))
+            label = str(names[0]) if names and names[0] is not expr else f"clause_{index}"
+            span = self.context.span(item)
+            if label in (c.name for c in clauses):
+                self.context.error("E201", f"refusal '{label}' is counted twice in method {name}", span)
+            clauses.append(Clause(self.context.expr(expr), label, text_of(strings[0]) if strings else "", span))
+        self.spec.methods[str(name)] = Method(str(name), str(target), tuple(clauses), self.context.span(node))
+
+    def _choose(self, node: Node) -> None:
+        name, *methods = (str(t) for t in tokens(node, "NAME"))
+        span = self.context.span(node)
+        self.context.declare(self.spec.choices, name, span, "choice")
+        for method in methods:
+            self.context.known(self.spec.methods, method, span, "method")
+        if len(set(methods)) != len(methods):
+            self.context.error("E215", f"choice '{name}' names a method twice", span)
+        self.spec.choices[name] = Choice(name, tuple(methods), span)
+
+    def _frame(self, node: Node) -> None:
+        name = str(tokens(node, "NAME")[0])
+        span = self.context.span(node)
+        self.context.declare(self.spec.frames, name, span, "frame")
+        strings = tokens(node, "STRING")
+        c_name = text_of(strings[0]) if strings else f"struct {name}"
+        tag = c_name.removeprefix("struct ")
+        if not tag.isidentifier() or not tag.isascii():
+            self.context.error("E216", f"'{c_name}' is not the name of a C struct", span, 'for example: is "struct regs"')
+        frame = Frame(name, c_name, {}, 0, span)
+        self.spec.frames[name] = frame
+        for item in trees(node):
+            self._slots(frame, item)
+        frame.size = len(frame.slots) * self.spec.arch.word_bytes
+
+    def _slots(self, frame: Frame, item: Node) -> None:
+        span, arch = self.context.span(item), self.spec.arch
+        names = [str(t) for t in tokens(item, "NAME")]
+        if item.data == "slot_gprs":
+            for name in arch.gprs:
+                self._slot(frame, name, name, "home", None, False, span)
+        elif item.data == "slot_names":
+            for token in tokens(item, "NAME"):
+                if self.context.known(arch.registers, str(token), self.context.span(token), "register"):
+                    self._slot(frame, str(token), str(token), "home", None, False, self.context.span(token))
+        elif item.data == "slot_hardware":
+            if not names:
+                pushing = [e.pushes for e in arch.events.values() if e.pushes]
+                names = list(reversed(pushing[0])) if pushing else []
+            for name in names:
+                if self.context.known(arch.registers, name, span, "register"):
+                    self._slot(frame, name, name, "home", None, True, span)
+        elif item.data == "slot_home":
+            if self.context.known(arch.registers, names[1], span, "register"):
+                self._slot(frame, names[0], names[1], "home", None, False, span)
+        elif item.data == "slot_c":
+            self._slot(frame, names[0], None, "c", None, False, span)
+        elif item.data == "slot_value":
+            other = next((c for c in item.children[2:] if c is not None), None)
+            self._slot(frame, names[0], None, str(item.children[1]), self.context.expr(other) if other is not None else None, False, span)
+        else:
+            self._slot(frame, names[0], None, "value", self.context.expr(item.children[1]), False, span)
+
+    def _slot(self, frame: Frame, name: str, home: str | None, source: str, other: Expr | None, hardware: bool, span: Span) -> None:
+        self.context.declare(frame.slots, name, span, f"slot of frame {frame.name}:")
+        frame.slots[name] = Slot(name, len(frame.slots) * self.spec.arch.word_bytes, home, source, other, hardware, span)
+
+    def _facts(self, node: Node) -> tuple[StateNeed, ...]:
+        """`subject = value, …` with the guard of the whole row."""
+        guard = self.context.guard(node)
+        out: list[StateNeed] = []
+        for fact in trees(node, "fact"):
+            subject, token = str(fact.children[0]), fact.children[1]
+            span = self.context.span(fact)
+            value: str | int = int_of(token) if token.type == "INT" else str(token)
+            known = [*self.spec.states, *self.spec.arch.places, "stack", "gprs"]
+            if subject in self.spec.states:
+                self.context.known(self.spec.states[subject].values, str(value), span, f"value of state {subject}")
+            elif subject in self.spec.arch.places:
+                if value not in (0, 1):
+                    self.context.error("E217", f"'{subject}' is one bit: 0 or 1", span)
+            elif subject == "gprs":
+                if value != "cleared":
+                    self.context.error("E218", "the only need of gprs is 'cleared'", span)
+            elif subject != "stack":
+                self.context.known(known, subject, span, "state")
+            out.append(StateNeed(subject, value, guard, span))
+        return tuple(out)
+
+    def _memory(self, node: Node) -> None:
+        name, base = tokens(node, "NAME")[:2]
+        span = self.context.span(node)
+        self.context.declare(self.spec.memories, str(name), span, "memory")
+        self.context.known(self.spec.arch.registers, str(base), self.context.span(base), "register")
+        memory = Memory(str(name), str(base), (), [], {}, {}, 0, span)
+        self.spec.memories[str(name)] = memory
+        word = self.spec.arch.word_bytes
+        for item in trees(node, "member"):
+            words = [str(t) for t in tokens(item, "NAME")]
+            at, offset = self.context.span(item), memory.size
+            self.context.declare({m.name: m for m in memory.members}, words[0], at, f"member of memory {name}:")
+            if words[1] == "word":
+                size = word
+                memory.cells[words[0]] = Cell(words[0], offset, word, at)
+            elif words[1] == "counters":
+                size = self._counters(memory, words, offset, at)
+            elif self.context.known([*self.spec.arch.structs, "word", "counters"], words[1], at, "kind of member"):
+                row = self.spec.arch.structs[words[1]]
+                size = row.size
+                for field_name, (at_offset, field_size) in row.fields.items():
+                    if field_size == word:
+                        memory.cells[f"{words[0]}.{field_name}"] = Cell(f"{words[0]}.{field_name}", offset + at_offset, field_size, at)
+            else:
+                continue
+            memory.members.append(Member(words[0], words[1], offset, size))
+            memory.size = (offset + size + word - 1) // word * word
+
+    def _counters(self, memory: Memory, words: list[str], offset: int, span: Span) -> int:
+        if len(words) != 4 or words[3] not in ("methods", "clauses"):
+            self.context.error("E219", "counters count the methods or the clauses of a choice", span, "for example: counters of return_64 methods")
+            return self.spec.arch.word_bytes
+        if not self.context.known(self.spec.choices, words[2], span, "choice"):
+            return self.spec.arch.word_bytes
+        choice = self.spec.choices[words[2]]
+        methods = [self.spec.methods[m] for m in choice.methods if m in self.spec.methods]
+        count = len(methods) if words[3] == "methods" else sum(len(m.clauses) for m in methods)
+        memory.counters[words[0]] = Counters(words[0], offset, words[2], words[3], span)
+        return max(1, count) * self.spec.arch.word_bytes
+
+    def _memory_needs(self, node: Node) -> None:
+        self.spec.memories[str(tokens(node, "NAME")[0])].needs = self._facts(node)
+
+    def _state(self, node: Node) -> None:
+        name, span = str(tokens(node, "NAME")[0]), self.context.span(node)
+        self.context.declare(self.spec.states, name, span, "state")
+        if name in self.spec.arch.registers or name in self.spec.arch.places or name == "stack":
+            self.context.error("E214", f"'{name}' is a register of {self.spec.arch.name}", span, "choose another name for the state")
+        state = State(name, {}, [], self.context.guard(node), span)
+        self.spec.states[name] = state
+        for item in trees(node, "state_value"):
+            value = str(item.children[0])
+            self.context.declare(state.values, value, self.context.span(item), f"value of state {name}:")
+            state.values[value] = tuple((self.context.expr(m.children[0]), self.context.expr(m.children[1])) for m in trees(item, "meaning"))
+        for item in trees(node, "transition"):
+            before, after, form = (str(t) for t in tokens(item, "NAME"))
+            at = self.context.span(item)
+            for value in (before, after):
+                self.context.known(state.values, value, at, f"value of state {name}")
+            if self.context.known(self.spec.arch.forms, form, at, "instruction form") and self.spec.arch.forms[form].params:
+                self.context.error("E220", f"'{form}' has operands: a transition is one instruction without operands", at)
+            state.transitions.append(Transition(before, after, form, at))
+
+    def _after(self, node: Node) -> None:
+        self.spec.after_decision += tuple((n.subject, str(n.value)) for n in self._facts(node))
+
+    def _stack(self, node: Node) -> None:
+        name = str(tokens(node, "NAME")[0])
+        span = self.context.span(node)
+        self.context.declare(self.spec.stacks, name, span, "stack")
+        top = first(node, "name")
+        entered = [str(t) for t in tokens(node, "NAME")[1:]]
+        if entered:
+            self.context.known(self.spec.arch.hwstacks, entered[0], span, "hardware stack")
+        size = int_of(tokens(node, "INT")[0])
+        if size < 1024 or size % self.spec.arch.abi.align:
+            self.context.error("E221", f"a stack of {size} bytes is too small or not aligned", span)
+        self.spec.stacks[name] = Stack(name, self.context.expr(top) if top is not None else None, entered[0] if entered else None, size, span)
+
+    def _boundary(self, node: Node) -> None:
+        origin = str(tokens(node, "BOUND")[0])
+        for row in trees(node, "boundary_row"):
+            table = self.spec.arrive if str(tokens(row, "ARRIVAL")[0]) == "arrive" else self.spec.leave
+            table[origin] = table.get(origin, ()) + self._facts(row)
+
+    def _code(self, node: Node) -> None:
+        name = str(tokens(node, "NAME")[0])
+        span = self.context.span(node)
+        self.context.declare(self.spec.contracts, name, span, "contract")
+        needs: tuple[StateNeed, ...] = tuple(n for row in trees(node, "needs") for n in self._facts(row))
+        for need in needs:
+            if need.subject == "stack":
+                self.context.known(self.spec.stacks, str(need.value), need.span, "stack")
+        given = {n.subject for n in needs}
+        must = tuple(StateNeed(p, v, frozenset(), span) for p, v in self.spec.arch.abi.must.items() if p not in given)
+        self.spec.contracts[name] = needs + must
+
+    def _decisions(self, node: Node) -> None:
+        for row in trees(node, "decision"):
+            kind, span = str(tokens(row, "NAME")[0]), self.context.span(row)
+            if kind not in ("origin", "method"):
+                self.context.error("E222", f"there is no kind of decision '{kind}'", span, "origin, method")
+            self.context.declare(self.spec.decisions, kind, span, "decision kind")
+            reason = text_of(tokens(row, "STRING")[0])
+            if len(reason) < 10:
+                self.context.error("E223", "the reason says nothing", span, "name what does not exist yet where the decision stands")
+            self.spec.decisions[kind] = Decision(kind, int_of(tokens(row, "INT")[0]), reason, span)
+
+    def _window(self, node: Node) -> None:
+        name, span = str(tokens(node, "NAME")[0]), self.context.span(node)
+        self.context.declare(self.spec.windows, name, span, "window")
+        fact = trees(node, "fact")[0]
+        subject, value = str(fact.children[0]), str(fact.children[1])
+        if subject != "stack" and self.context.known(self.spec.states, subject, span, "state"):
+            self.context.known(self.spec.states[subject].values, value, span, f"value of state {subject}")
+        if subject == "stack" and value != "user":
+            self.context.known(self.spec.stacks, value, span, "stack")
+        self.spec.windows[name] = Window(name, subject, value, span)

@@ -1,0 +1,371 @@
+"""Entry points, paths, exits and routines: bodies to resolved steps, kinds and vector ranges expanded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lark import Token, Tree
+
+from ..source.text import SourceFile, Span
+from .context import Context
+from .expr import Bit, Expr, Reg, SlotRef
+from .names import Node, first, int_of, text_of, tokens, trees
+from .spec import (
+    Call,
+    Clear,
+    ExitTo,
+    Goto,
+    Guard,
+    Jump,
+    Label,
+    Origin,
+    Path,
+    Restore,
+    ReturnStep,
+    Save,
+    Set,
+    SetState,
+    Step,
+    SwitchStack,
+)
+
+MAX_PATHS = 5000
+__all__ = ["build", "text_of"]
+
+
+@dataclass
+class _Kind:
+    """A parametrised body."""
+
+    params: tuple[str, ...]
+    body: Node
+    file: SourceFile
+    span: Span
+
+
+@dataclass
+class _Scope:
+    """Where a body stands: its frame (for restore) and what kind parameters stand for."""
+
+    frame: str | None
+    bindings: dict[str, str]
+
+
+def build(context: Context, items: list[tuple[SourceFile, Node]]) -> None:
+    """Add all paths to the spec, in the order written; references between them are checked at the end."""
+    kinds: dict[str, _Kind] = {}
+    builder = _Steps(context, kinds)
+    for file, node in items:
+        if node.data == "kind":
+            context.file = file
+            name, *params = (str(t) for t in tokens(node, "NAME"))
+            context.declare(kinds, name, context.span(node), "kind")
+            kinds[name] = _Kind(tuple(params), trees(node, "body")[0], file, context.span(node))
+    for file, node in items:
+        context.file = file
+        if node.data in ("entry", "vectors", "path", "exit", "routine"):
+            builder.add(node)
+        if len(context.spec.paths) > MAX_PATHS:
+            context.error("E004", f"the spec has more than {MAX_PATHS} paths", context.span(node))
+            break
+    builder.check_references()
+
+
+class _Steps:
+    def __init__(self, context: Context, kinds: dict[str, _Kind]) -> None:
+        self.context, self.spec, self.kinds = context, context.spec, kinds
+
+    def add(self, node: Node) -> None:
+        {"entry": self._entry, "vectors": self._vectors, "path": self._path, "exit": self._exit, "routine": self._routine}[str(node.data)](node)
+
+    def _put(self, path: Path) -> None:
+        self.context.declare(self.spec.paths, path.name, path.span, "path")
+        self.spec.paths[path.name] = path
+
+    def _body(self, node: Node, guard: Guard) -> tuple[Step, ...]:
+        """The body of an entry: written out, or of a kind."""
+        use = first(node, "as_kind")
+        if use is None:
+            return self.steps(trees(node, "body")[0], guard, _Scope(None, {}))
+        name, *arguments = (str(t) for t in tokens(use, "NAME"))
+        span = self.context.span(use)
+        if not self.context.known(self.kinds, name, span, "kind"):
+            return ()
+        kind = self.kinds[name]
+        if len(arguments) != len(kind.params):
+            self.context.error("E230", f"kind '{name}' takes {len(kind.params)} argument(s), {len(arguments)} given", span)
+            return ()
+        outer, self.context.file = self.context.file, kind.file
+        steps = self.steps(kind.body, guard, _Scope(None, dict(zip(kind.params, arguments, strict=True))))
+        self.context.file = outer
+        return steps
+
+    def _entry(self, node: Node) -> None:
+        name, span = str(tokens(node, "NAME")[0]), self.context.span(node)
+        event_name = ".".join(str(t) for t in trees(node, "name")[0].children)
+        guard = self.context.guard(node)
+        numbers: tuple[int, ...] = ()
+        if not self.context.known(self.spec.arch.events, event_name, span, "event"):
+            return
+        event = self.spec.arch.events[event_name]
+        if event.numbers:
+            self.context.error("E231", f"event '{event_name}' has numbers", span, "write: vectors N..N { … }")
+        origin = self._origin(node, event.origin, span)
+        self._put(Path(name, "entry", self._body(node, guard), guard, span, event, numbers, origin))
+
+    def _origin(self, node: Node, possible: str, span: Span) -> str:
+        written = [str(t) for t in tokens(node, "BOUND")]
+        if written and possible not in ("any", written[0]):
+            self.context.error("E232", f"this event never comes from {written[0]}: only from {possible}", span)
+        if written:
+            return written[0]
+        if possible == "any" and "user" not in self.spec.arrive:
+            return "kernel"
+        return possible
+
+    def _vectors(self, node: Node) -> None:
+        span, guard = self.context.span(node), self.context.guard(node)
+        event = next((e for e in self.spec.arch.events.values() if e.numbers), None)
+        if event is None or event.numbers is None:
+            self.context.error("E233", f"{self.spec.arch.name} has no numbered vectors", span)
+            return
+        numbers, excepted, raised = self._ranges(node)
+        low, high = numbers
+        if low > high or low < event.numbers[0] or high > event.numbers[1]:
+            self.context.error("E234", f"vectors {low}..{high} are not within {event.numbers[0]}..{event.numbers[1]}", span)
+            return
+        for number in sorted(excepted | raised):
+            if not low <= number <= high:
+                self.context.error("E234", f"vector {number} is not within {low}..{high}", span)
+        body = self._body(node, guard)
+        origin = event.origin if "user" in self.spec.arrive or event.origin != "any" else "kernel"
+        taken = {p.number: p for p in self.spec.of_kind("entry") if p.number is not None}
+        for number in range(low, high + 1):
+            if number in excepted:
+                continue
+            if number in taken:
+                self.context.collector.error("E235", f"vector {number} has two entry points", span,
+                                             related=(("the other one", taken[number].span),))
+                continue
+            self._put(Path(f"vector_{number}", "entry", body, guard, span, event, (number,), origin, user_may_raise=number in raised))
+
+    def _ranges(self, node: Node) -> tuple[tuple[int, int], set[int], set[int]]:
+        """The range, the exceptions and the user's numbers, told apart by the words between them."""
+        text = self.context.span(node)
+        ints = tokens(node, "INT")
+        low, high = int_of(ints[0]), int_of(ints[1])
+        source = "\n".join(text.file.lines[text.line - 1:text.end_line])
+        head = source.split("{", 1)[0]
+        excepted_count = 0
+        if " except " in head:
+            tail = head.split(" except ", 1)[1].split("raised", 1)[0].split(" as ", 1)[0].split(" if ", 1)[0]
+            excepted_count = len(tail.split())
+        rest = [int_of(t) for t in ints[2:]]
+        return (low, high), set(rest[:excepted_count]), set(rest[excepted_count:])
+
+    def _path(self, node: Node) -> None:
+        name, span, guard = str(tokens(node, "NAME")[0]), self.context.span(node), self.context.guard(node)
+        self._put(Path(name, "path", self.steps(trees(node, "body")[0], guard, _Scope(None, {})), guard, span))
+
+    def _exit(self, node: Node) -> None:
+        names = [str(t) for t in tokens(node, "NAME")]
+        span, guard = self.context.span(node), self.context.guard(node)
+        origin = str(tokens(node, "BOUND")[0])
+        text = [t for t in node.children if isinstance(t, Token) and t.type == "NAME"]
+        bound = node.children.index(tokens(node, "BOUND")[0])
+        frames = [str(t) for t in text[1:] if node.children.index(t) < bound]
+        loses = [str(t) for t in text[1:] if node.children.index(t) > bound]
+        frame = frames[0] if frames else None
+        if frame is not None:
+            self.context.known(self.spec.frames, frame, span, "frame")
+        for register in loses:
+            self.context.known(self.spec.arch.registers, register, span, "register")
+        self._put(Path(names[0], "exit", self.steps(trees(node, "body")[0], guard, _Scope(frame, {})), guard, span,
+                       origin=origin, frame=frame, loses=tuple(loses)))
+
+    def _routine(self, node: Node) -> None:
+        name, frame = (str(t) for t in tokens(node, "NAME")[:2])
+        span, guard = self.context.span(node), self.context.guard(node)
+        self.context.known(self.spec.frames, frame, span, "frame")
+        self._put(Path(name, "routine", self.steps(trees(node, "body")[0], guard, _Scope(frame, {})), guard, span, frame=frame))
+
+    # ---- steps ----
+
+    def steps(self, body: Node, guard: Guard, scope: _Scope) -> tuple[Step, ...]:
+        out: list[Step] = []
+        nodes = trees(body)
+        index = 0
+        while index < len(nodes):
+            node = nodes[index]
+            inner = self.context.guard(node, guard) if node.data != "guarded" else guard
+            span = self.context.span(node)
+            if node.data == "origin":
+                arms: dict[str, tuple[Step, ...]] = {}
+                while index < len(nodes) and nodes[index].data == "origin":
+                    side = str(tokens(nodes[index], "BOUND")[0])
+                    if side in arms:
+                        self.context.error("E236", f"'from {side}' stands twice", self.context.span(nodes[index]))
+                    arms[side] = self.steps(trees(nodes[index], "body")[0], guard, scope)
+                    index += 1
+                if set(arms) != {"user", "kernel"}:
+                    self.context.error("E237", "a test of the origin has both arms: from user { … } and from kernel { … }", span)
+                out.append(Origin(span, guard, arms.get("user", ()), arms.get("kernel", ())))
+                continue
+            if node.data == "guarded":
+                out.extend(self._guarded(node, guard, scope))
+            else:
+                step = self._step(node, inner, span, scope)
+                if step is not None:
+                    out.append(step)
+            index += 1
+        return tuple(out)
+
+    def _guarded(self, node: Node, guard: Guard, scope: _Scope) -> list[Step]:
+        name = tokens(node, "NAME")[0]
+        if not self.context.known(self.spec.features, str(name), self.context.span(name), "feature"):
+            return []
+        out: list[Step] = []
+        for wanted, body in zip((True, False), trees(node, "body"), strict=False):
+            out.extend(self.steps(body, guard | {(str(name), wanted)}, scope))
+        return out
+
+    def _using(self, node: Node) -> tuple[str, ...]:
+        using = first(node, "using")
+        names = tuple(str(t) for t in tokens(using, "NAME")) if using is not None else ()
+        for name in names:
+            if self.context.known(self.spec.arch.registers, name, self.context.span(node), "register") and \
+                    self.spec.arch.registers[name].kind != "gpr":
+                self.context.error("E238", f"'{name}' is no general register", self.context.span(node))
+        return names
+
+    def _step(self, node: Node, guard: Guard, span: Span, scope: _Scope) -> Step | None:
+        kind = str(node.data)
+        if kind == "set":
+            return self._set(node, guard, span)
+        if kind == "stack_to":
+            name = str(tokens(node, "NAME")[0])
+            return SwitchStack(span, guard, name) if self.context.known(self.spec.stacks, name, span, "stack") else None
+        if kind == "save":
+            return self._save(node, guard, span)
+        if kind == "clear":
+            names = [str(t) for t in tokens(node, "NAME")]
+            for name in names:
+                self.context.known(self.spec.arch.gprs, name, span, "general register")
+            return Clear(span, guard, tuple(names))
+        if kind == "restore":
+            return self._restore(node, guard, span, scope)
+        if kind in ("call", "jump"):
+            return self._call(node, guard, span, scope)
+        if kind == "goto":
+            return Goto(span, guard, str(tokens(node, "NAME")[0]))
+        if kind in ("exit_one", "exit_method"):
+            return ExitTo(span, guard, tuple(str(t) for t in tokens(node, "NAME")), kind == "exit_method")
+        if kind == "label":
+            return Label(span, guard, str(tokens(node, "NAME")[0]))
+        if kind == "return":
+            name = str(tokens(node, "NAME")[0])
+            rows = [r.name for r in self.spec.arch.returns]
+            return ReturnStep(span, guard, name) if self.context.known(rows, name, span, "return instruction") else None
+        raise AssertionError(f"no meaning for the step {kind}")
+
+    def _set(self, node: Node, guard: Guard, span: Span) -> Step | None:
+        path = tuple(str(t) for t in trees(node, "name")[0].children)
+        value_node = node.children[1]
+        subject = path[0]
+        using = self._using(node)
+        if len(path) == 1 and subject in self.spec.states:
+            state = self.spec.states[subject]
+            value = ".".join(str(t) for t in value_node.children) if isinstance(value_node, Tree) and value_node.data == "name" else "?"
+            if not self.context.known(state.values, value, span, f"value of state {subject}"):
+                return None
+            return SetState(span, guard | state.guard, subject, value, using)
+        place = self.context.expr(trees(node, "name")[0])
+        value_expr = self.context.expr(value_node)
+        if isinstance(place, Bit):
+            number = value_expr.value if hasattr(value_expr, "value") else None
+            if number not in (0, 1):
+                self.context.error("E217", f"'{place.name}' is one bit: 0 or 1", span)
+                return None
+            return SetState(span, guard, place.name, int(number), using)
+        return Set(span, guard, place, value_expr, using)
+
+    def _save(self, node: Node, guard: Guard, span: Span) -> Step | None:
+        path = [str(t) for t in trees(node, "name")[0].children]
+        if not self.context.known(self.spec.frames, path[0], span, "frame"):
+            return None
+        frame = self.spec.frames[path[0]]
+        slot = ".".join(path[1:])
+        if slot and not self.context.known(frame.slots, slot, span, f"slot of frame {frame.name}"):
+            return None
+        values: list[tuple[str, Expr]] = []
+        for override in trees(node, "override"):
+            name = str(override.children[0])
+            if self.context.known(frame.slots, name, self.context.span(override), f"slot of frame {frame.name}"):
+                if name in dict(values):
+                    self.context.error("E239", f"slot '{name}' is given two values", self.context.span(override))
+                values.append((name, self.context.expr(override.children[1])))
+        return Save(span, guard, frame.name, (slot,) if slot else (), self._using(node), tuple(values))
+
+    def _restore(self, node: Node, guard: Guard, span: Span, scope: _Scope) -> Step | None:
+        if scope.frame is None:
+            self.context.error("E240", "there is no frame to restore from", span, "say it at the exit: exit NAME of FRAME to …")
+            return None
+        frame = self.spec.frames[scope.frame]
+        names = [str(t) for t in tokens(node, "NAME")]
+        for name in names:
+            self.context.known(frame.slots, name, span, f"slot of frame {frame.name}")
+        text = span.snippet[span.column - 1:]
+        if text.startswith("restore all"):
+            return Restore(span, guard, scope.frame, (), tuple(names))
+        return Restore(span, guard, scope.frame, tuple(names), ())
+
+    def _call(self, node: Node, guard: Guard, span: Span, scope: _Scope) -> Step | None:
+        names = [str(t) for t in tokens(node, "NAME")]
+        callee = scope.bindings.get(names[0], names[0])
+        contract = names[1] if len(names) > 1 else "c"
+        self.context.known(self.spec.contracts, contract, span, "contract")
+        arguments = tuple(self.context.expr(a) for a in trees(node))
+        for argument in arguments:
+            if isinstance(argument, SlotRef) and scope.frame and argument.frame != scope.frame:
+                self.context.error("E241", f"frame '{argument.frame}' is not the one at hand", span)
+        if len(arguments) > len(self.spec.arch.abi.args):
+            self.context.error("E242", f"{self.spec.arch.name} passes at most {len(self.spec.arch.abi.args)} arguments in registers", span)
+        if node.data == "jump":
+            return Jump(span, guard, callee, arguments, contract)
+        snippet = "\n".join(span.file.lines[span.line - 1:span.end_line])
+        return Call(span, guard, callee, arguments, contract, "method" if "->" in snippet else None)
+
+    # ---- references ----
+
+    def check_references(self) -> None:
+        """Every goto, exit and method target exists, and is of the right kind."""
+        for path in self.spec.paths.values():
+            for step in _flat(path.steps):
+                if isinstance(step, Goto):
+                    names = [p.name for p in self.spec.of_kind("path")]
+                    self.context.known(names, step.path, step.span, "path")
+                elif isinstance(step, ExitTo):
+                    exits = [p.name for p in self.spec.of_kind("exit")]
+                    for target in step.targets:
+                        self.context.known(exits, target, step.span, "exit")
+        for method in self.spec.methods.values():
+            self.context.known([p.name for p in self.spec.of_kind("exit")], method.exit, method.span, "exit")
+
+
+def _flat(steps: tuple[Step, ...]) -> list[Step]:
+    out: list[Step] = []
+    for step in steps:
+        out.append(step)
+        if isinstance(step, Origin):
+            out.extend(_flat(step.user))
+            out.extend(_flat(step.kernel))
+    return out
+
+
+def flat_steps(steps: tuple[Step, ...]) -> list[Step]:
+    """All steps, those inside arms included."""
+    return _flat(steps)
+
+
+def is_register(expr: Expr) -> bool:
+    return isinstance(expr, Reg)

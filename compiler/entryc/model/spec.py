@@ -1,0 +1,510 @@
+"""What a spec means: names resolved, ranges expanded. The makers and the checker both read this, and only this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..source.text import SourceFile, Span
+from .arch import Arch, Event, Return
+from .expr import Expr
+
+Guard = frozenset[tuple[str, bool]]             # (feature, wanted); empty: always
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A variation of the target: resolved by the build."""
+
+    name: str
+    kind: str
+    meaning: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A named set of features that the spec supports and that is proved."""
+
+    name: str
+    features: frozenset[str]
+    span: Span
+
+    def holds(self, guard: Guard) -> bool:
+        return all((name in self.features) == wanted for name, wanted in guard)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A member of a based memory block. Only cells with `software` True can be named by entry code."""
+
+    name: str                                   # "user_sp", "tss.sp0"
+    offset: int
+    size: int
+    span: Span
+
+
+@dataclass(frozen=True)
+class Counters:
+    """A row of C counters: one per method or one per refusing clause of a choice."""
+
+    name: str
+    offset: int
+    choice: str
+    of: str                                     # methods, clauses
+    span: Span
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member of the C struct, in order: a hardware structure, a word, or counters."""
+
+    name: str
+    kind: str                                   # "word", "counters", or the name of a hardware structure
+    offset: int
+    size: int
+
+
+@dataclass
+class Memory:
+    """A block reached through a base register: per-CPU data."""
+
+    name: str
+    base: str                                   # the base register
+    needs: tuple[StateNeed, ...]                # what must hold at every access
+    members: list[Member]
+    cells: dict[str, Cell]
+    counters: dict[str, Counters]
+    size: int
+    span: Span
+
+
+@dataclass(frozen=True)
+class StateNeed:
+    """A tracked state, a flag place, a register or "stack"/"gprs" has to have a value, under a guard."""
+
+    subject: str                                # state name, flag place, "stack", "gprs"
+    value: str | int
+    guard: Guard
+    span: Span
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A state goes from one value to another by an instruction form without operands."""
+
+    before: str
+    after: str
+    form: str
+    span: Span
+
+
+@dataclass
+class State:
+    """Machine state with named values. A value with meanings is derived from places; one without is a ghost that only transitions set."""
+
+    name: str
+    values: dict[str, tuple[tuple[Expr, Expr], ...]]     # value -> ((place, meaning), ...)
+    transitions: list[Transition]
+    guard: Guard
+    span: Span
+
+    @property
+    def ghost(self) -> bool:
+        return not any(self.values.values())
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A kernel stack. `top` is the cell that holds its top; `entered` the hardware stack that leads to it."""
+
+    name: str
+    top: Expr | None
+    entered: str | None
+    size: int
+    span: Span
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A word of a frame. `home`: the interrupted register that it keeps. `source`: number, error_code, c, or none."""
+
+    name: str
+    offset: int
+    home: str | None
+    source: str                                 # "home", "number", "error_code", "c", "value"
+    other: Expr | None                          # value used when the source does not exist for an event
+    hardware: bool                              # pushed by the CPU where the event pushes it
+    span: Span
+
+
+@dataclass
+class Frame:
+    """Saved registers in memory, lowest address first."""
+
+    name: str
+    c_name: str                                 # "struct regs"
+    slots: dict[str, Slot]
+    size: int
+    span: Span
+
+    @property
+    def hardware(self) -> list[Slot]:
+        return [s for s in self.slots.values() if s.hardware]
+
+
+# ---- steps of paths: what the author wrote, resolved ----
+
+@dataclass(frozen=True)
+class Step:
+    """Base of all steps: executed in the written order."""
+
+    span: Span
+    guard: Guard
+
+
+@dataclass(frozen=True)
+class SetState(Step):
+    """gs = kernel; df = 0: a tracked state or a flag place takes a value."""
+
+    subject: str
+    value: str | int
+    using: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SwitchStack(Step):
+    """stack = task."""
+
+    stack: str
+
+
+@dataclass(frozen=True)
+class Set(Step):
+    """place = value: registers, cells, system registers; a load, a store or a move."""
+
+    place: Expr
+    value: Expr
+    using: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Save(Step):
+    """save FRAME[.slot] using r { slot = value, ... }; slots empty: all that are not saved yet."""
+
+    frame: str
+    slots: tuple[str, ...]
+    using: tuple[str, ...]
+    values: tuple[tuple[str, Expr], ...]
+
+
+@dataclass(frozen=True)
+class Clear(Step):
+    """clear all / clear r8 r9."""
+
+    registers: tuple[str, ...]                  # empty: all
+
+
+@dataclass(frozen=True)
+class Restore(Step):
+    """restore all [but r ...] / restore r ...; of the path's frame."""
+
+    frame: str
+    slots: tuple[str, ...]                      # empty: all
+    but: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Label(Step):
+    """A global label for profilers and windows."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Call(Step):
+    """call f(args) [-> method]; the C function `callee` under contract `contract`."""
+
+    callee: str
+    arguments: tuple[Expr, ...]
+    contract: str
+    binds: str | None                           # "method"
+
+
+@dataclass(frozen=True)
+class Jump(Step):
+    """jump f(args) as contract: a C function that never returns."""
+
+    callee: str
+    arguments: tuple[Expr, ...]
+    contract: str
+
+
+@dataclass(frozen=True)
+class Goto(Step):
+    """goto PATH."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class ExitTo(Step):
+    """exit X, or exit by method among A, B (first is taken when C returns the highest index; the last is index 0)."""
+
+    targets: tuple[str, ...]
+    by_method: bool
+
+
+@dataclass(frozen=True)
+class Origin(Step):
+    """from user { } / from kernel { }: the declared decision on who was interrupted."""
+
+    user: tuple[Step, ...]
+    kernel: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class ReturnStep(Step):
+    """return by a return instruction of the CPU."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Unsupported(Step):
+    """Never in a checked model."""
+
+
+@dataclass
+class Path:
+    """A named list of steps. kind: entry, path, exit, routine."""
+
+    name: str
+    kind: str
+    steps: tuple[Step, ...]
+    guard: Guard
+    span: Span
+    event: Event | None = None                  # entry: the event
+    numbers: tuple[int, ...] = ()               # entry: vector numbers that reach it; one path per number after expansion
+    origin: str | None = None                   # entry: user, kernel or any; exit: where it returns to
+    frame: str | None = None                    # exit and routine: the frame that it works on
+    user_may_raise: bool = False                # gate privilege
+    loses: tuple[str, ...] = ()                 # exit: registers that the caller does not get back
+
+    @property
+    def number(self) -> int | None:
+        return self.numbers[0] if self.numbers else None
+
+
+@dataclass(frozen=True)
+class Clause:
+    """A condition on the frame for a method; `name` counts its refusals."""
+
+    condition: Expr
+    name: str
+    reason: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to return: an exit path and the clauses that allow it."""
+
+    name: str
+    exit: str
+    clauses: tuple[Clause, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Choice:
+    """choose NAME among A, B: tried in order; the last is the fallback and has no clause."""
+
+    name: str
+    methods: tuple[str, ...]
+    span: Span
+
+    def index(self, method: str) -> int:
+        """The number that C returns for a method: 0 is the fallback."""
+        return len(self.methods) - 1 - self.methods.index(method)
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A C function that the kernel supplies. Types: u8..u64, s64, bool, void, or the name of a frame or memory (a pointer)."""
+
+    name: str
+    result: str
+    params: tuple[tuple[str, str], ...]         # (type, name)
+    meaning: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class CallText:
+    """A hook call as written in work rows, brackets and handlers."""
+
+    name: str
+    arguments: tuple[Expr, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """Bookkeeping around a stay in the kernel; `leave` runs in the order written, before the return."""
+
+    name: str
+    enter: tuple[CallText, ...]
+    leave: tuple[CallText, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class WorkRow:
+    """flag -> call; the flag is cleared before the call when `clears_first`."""
+
+    flags: tuple[str, ...]
+    call: CallText
+    clears_first: bool
+    span: Span
+
+
+@dataclass(frozen=True)
+class Work:
+    """Exit work. `repeat`: until a snapshot read with interrupts off shows none; `once`: a single pass, interrupts stay off."""
+
+    name: str
+    flags: str                                  # the flag set
+    read: CallText
+    clear: str | None                           # hook that clears flags
+    condition: Expr | None
+    repeat: bool
+    irqs_on: bool
+    rows: tuple[WorkRow, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Syscall:
+    """A row of a system call table."""
+
+    number: int
+    name: str
+    count: int
+    span: Span
+
+
+@dataclass(frozen=True)
+class SyscallTable:
+    """Dispatch by number: range check, speculation-safe index, arguments from slots, result into a slot."""
+
+    name: str
+    number: Expr
+    args: tuple[Expr, ...]
+    result: Expr
+    missing: int
+    rows: tuple[Syscall, ...]
+    span: Span
+
+    @property
+    def size(self) -> int:
+        return max(r.number for r in self.rows) + 1
+
+
+# ---- steps of C handlers ----
+
+@dataclass(frozen=True)
+class CStep:
+    """Base of handler statements. `verb` with its subject, see the fields used by each verb:
+
+    enter/leave BRACKET; irqs on|off; syscalls TABLE; work NAME; choose CHOICE; do CALL; let NAME = REGISTER;
+    set SLOT = EXPR; origin (user, kernel bodies); dispatch VALUE { ranges -> body; else -> body }.
+    """
+
+    verb: str
+    span: Span
+    subject: str = ""
+    call: CallText | None = None
+    place: Expr | None = None
+    value: Expr | None = None
+    user: tuple[CStep, ...] = ()
+    kernel: tuple[CStep, ...] = ()
+    arms: tuple[tuple[tuple[tuple[int, int], ...], tuple[CStep, ...]], ...] = ()     # (ranges, body); no ranges: else
+
+
+@dataclass(frozen=True)
+class Handler:
+    """A C entry function that the compiler writes. `choice`: it returns the index of a return method."""
+
+    name: str
+    frame: str
+    choice: str | None
+    steps: tuple[CStep, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The declared ceiling for a kind of decision in assembly."""
+
+    kind: str                                   # origin, method, test
+    most: int
+    reason: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class Window:
+    """Where a state has a value, as label ranges."""
+
+    name: str
+    subject: str
+    value: str
+    span: Span
+
+
+@dataclass
+class Spec:
+    """A whole spec, checked."""
+
+    name: str
+    source: SourceFile
+    arch: Arch
+    target: str
+    license: str
+    features: dict[str, Feature] = field(default_factory=dict)
+    configurations: dict[str, Configuration] = field(default_factory=dict)
+    constants: dict[str, int] = field(default_factory=dict)
+    setup: dict[str, tuple[int, Span]] = field(default_factory=dict)
+    memories: dict[str, Memory] = field(default_factory=dict)
+    states: dict[str, State] = field(default_factory=dict)
+    after_decision: tuple[tuple[str, str], ...] = ()
+    arrive: dict[str, tuple[StateNeed, ...]] = field(default_factory=dict)      # origin -> facts
+    leave: dict[str, tuple[StateNeed, ...]] = field(default_factory=dict)
+    contracts: dict[str, tuple[StateNeed, ...]] = field(default_factory=dict)   # code NAME -> needs
+    stacks: dict[str, Stack] = field(default_factory=dict)
+    frames: dict[str, Frame] = field(default_factory=dict)
+    paths: dict[str, Path] = field(default_factory=dict)        # entries (expanded), paths, exits, routines, in order
+    methods: dict[str, Method] = field(default_factory=dict)
+    choices: dict[str, Choice] = field(default_factory=dict)
+    flag_sets: dict[str, dict[str, int]] = field(default_factory=dict)          # thread -> {NEED_RESCHED: bit}
+    hooks: dict[str, Hook] = field(default_factory=dict)
+    brackets: dict[str, Bracket] = field(default_factory=dict)
+    works: dict[str, Work] = field(default_factory=dict)
+    tables: dict[str, SyscallTable] = field(default_factory=dict)
+    handlers: dict[str, Handler] = field(default_factory=dict)
+    decisions: dict[str, Decision] = field(default_factory=dict)
+    windows: dict[str, Window] = field(default_factory=dict)
+
+    def of_kind(self, kind: str) -> list[Path]:
+        """Paths of a kind, in the order written."""
+        return [p for p in self.paths.values() if p.kind == kind]
+
+    def frame_of(self, path: Path) -> Frame | None:
+        return self.frames[path.frame] if path.frame else None
+
+    def return_of(self, path: Path) -> Return | None:
+        """The return row that an exit path ends in."""
+        for step in path.steps:
+            if isinstance(step, ReturnStep):
+                return self.arch.return_row(step.name, path.origin or "any")
+        return None

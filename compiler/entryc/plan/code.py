@@ -1,0 +1,112 @@
+"""Machine code before it is text: instruction forms with their operands, labels, places.
+
+A Code is a flat list of lines in address order; the plan's steps are still attached, so that
+byte, form, step and spec line stay one chain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..model.arch import Arch, Form
+from ..model.spec import Configuration, Guard
+from ..source.text import Span
+
+Value = str | int                               # register family, label or function name; immediate
+
+
+@dataclass(frozen=True)
+class Insn:
+    """One instruction. Operands are given in the order of the form's parameters."""
+
+    form: Form
+    operands: tuple[Value, ...]
+    guard: Guard = frozenset()
+    comment: str = ""                           # what the reader wants to know: the slot's name
+    span: Span | None = None                    # the spec line that asked for it
+    step: str = ""                              # id of the plan step
+
+    def operand(self, name: str) -> Value:
+        return self.operands[list(self.form.params).index(name)]
+
+
+@dataclass(frozen=True)
+class LabelLine:
+    """A label; `entry` ones are symbols that hardware or C enters, `local` ones never leave the file."""
+
+    name: str
+    kind: str                                   # entry, exit, inner, local
+    guard: Guard = frozenset()
+    comment: str = ""
+
+
+@dataclass(frozen=True)
+class AlignLine:
+    """Padding up to a multiple of `bytes`."""
+
+    bytes: int
+
+
+@dataclass(frozen=True)
+class OrgLine:
+    """Padding up to `offset` bytes after label `start`."""
+
+    start: str
+    offset: int
+
+
+Line = Insn | LabelLine | AlignLine | OrgLine
+
+
+@dataclass
+class Code:
+    """All entry code of a spec, every guard still present."""
+
+    arch: Arch
+    lines: list[Line] = field(default_factory=list)
+
+    def flat(self, configuration: Configuration) -> list[Line]:
+        """The lines of one configuration."""
+        return [line for line in self.lines
+                if not isinstance(line, (Insn, LabelLine)) or configuration.holds(line.guard)]
+
+    @property
+    def externs(self) -> list[str]:
+        """Functions that the code calls but does not define, sorted."""
+        defined = {line.name for line in self.lines if isinstance(line, LabelLine)}
+        used: set[str] = set()
+        for line in self.lines:
+            if isinstance(line, Insn):
+                for kinds, value in zip(line.form.params.values(), line.operands, strict=True):
+                    if isinstance(value, str) and any(k.name in ("function", "label") for k in kinds):
+                        used.add(value)
+        return sorted(used - defined)
+
+
+def number(value: int) -> str:
+    """Every number is printed in hexadecimal: one assembler reads decimals in the wrong radix."""
+    return f"-{-value:#x}" if value < 0 else f"{value:#x}"
+
+
+def spell(arch: Arch, insn: Insn, dialect: str = "") -> str:
+    """The text of an instruction in a dialect ("" is the native one, "keystone" and others as .arch rows say)."""
+    text = insn.form.spellings.get(dialect, insn.form.text)
+    out, i = [], 0
+    values = dict(zip(insn.form.params, insn.operands, strict=True))
+    while i < len(text):
+        if text[i] == "{":
+            end = text.index("}", i)
+            name, _, width = text[i + 1:end].partition(".")
+            value = values[name]
+            if isinstance(value, int):
+                out.append(number(value))
+            elif value in arch.registers:
+                register = arch.registers[value]
+                out.append(register.views[int(width)] if width else register.text)
+            else:
+                out.append(value)
+            i = end + 1
+        else:
+            out.append(text[i])
+            i += 1
+    return "".join(out)

@@ -1,0 +1,37 @@
+"""One loader for grammar, templates and shipped specs: in a checkout and in an installed wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def root() -> Path:
+    """The folder that holds grammar/, templates/ and specs/."""
+    installed = _PACKAGE / "data"
+    return installed if installed.is_dir() else _PACKAGE.parent.parent
+
+
+def grammar_text(name: str) -> str:
+    """The text of a language's grammar: the shared part first."""
+    folder = root() / "grammar"
+    return (folder / "common.lark").read_text("utf-8") + (folder / f"{name}.lark").read_text("utf-8")
+
+
+def arch_file(name: str) -> Path:
+    return root() / "specs" / "arch" / f"{name}.arch"
+
+
+def arch_names() -> list[str]:
+    """The CPUs that this installation knows."""
+    return sorted(p.stem for p in (root() / "specs" / "arch").glob("*.arch"))
+
+
+def templates() -> Path:
+    return root() / "templates"
+
+
+def tables_file(name: str, key: str) -> Path:
+    """Where the parser tables of a grammar are kept, when they were built ahead."""
+    return root() / "grammar" / f"{name}.{key}.tables"
