@@ -223,6 +223,7 @@ class Arch:
     structs: dict[str, HardwareStruct]
     setups: dict[str, Setup]
     hwstacks: dict[str, str]
+    padding: int                                # the byte between stubs
     irqs: tuple[str, str]                       # forms that let interrupts in, and keep them out
     origin: Expr | None                         # the interrupted context was user mode when this holds
     events: dict[str, Event]

@@ -94,8 +94,8 @@ class _Loader:
         for item in (i for i in items if i.data == "register"):
             self._register(item)
         by = {kind: [i for i in items if i.data == kind] for kind in
-              ("arch", "word", "tools", "irqs", "abi", "struct", "setup", "hwstack", "origin", "event", "ret", "form", "sequence", "program")}
-        for kind in ("arch", "word", "tools", "irqs", "abi"):
+              ("arch", "word", "tools", "irqs", "padding", "abi", "struct", "setup", "hwstack", "origin", "event", "ret", "form", "sequence", "program")}
+        for kind in ("arch", "word", "tools", "irqs", "padding", "abi"):
             if len(by[kind]) != 1:
                 self.collector.error("E102", f"an .arch file has exactly one '{kind}'", self.span(tree))
         self.collector.stop_if_failed()
@@ -122,6 +122,7 @@ class _Loader:
             source=self.file, tools={str(t.children[0]): tuple(text_of(s) for s in t.children[1:]) for t in trees(by["tools"][0], "tool")},
             registers=self.registers, flag_names=self.flag_names, places=self.places, abi=self._abi(by["abi"][0]),
             structs={s.name: s for s in map(self._struct, by["struct"])}, setups=self.setups,
+            padding=int_of(by["padding"][0].children[0]),
             irqs=(str(by["irqs"][0].children[0]), str(by["irqs"][0].children[1])),
             hwstacks={str(h.children[0]): text_of(h.children[1]) for h in by["hwstack"]}, origin=origin,
             events={e.name: e for e in map(self._event, by["event"])}, returns=returns, forms=forms, sequences=sequences,

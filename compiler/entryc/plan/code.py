@@ -38,6 +38,9 @@ class LabelLine:
     kind: str                                   # entry, exit, inner, local
     guard: Guard = frozenset()
     comment: str = ""
+    below: int | None = None                    # bytes from sp up to the frame's end; None: there is no frame yet
+    frame: str | None = None
+    saved: tuple[str, ...] = ()                 # slots that are written already
 
 
 @dataclass(frozen=True)

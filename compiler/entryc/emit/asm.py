@@ -1,0 +1,107 @@
+"""Assembly text: the kernel form (C preprocessor, sections, unwind information) and the flat form of one configuration."""
+
+from __future__ import annotations
+
+from ..model.spec import Configuration, Guard, Spec
+from ..plan.code import AlignLine, Code, Insn, LabelLine, Line, OrgLine, number, spell
+from .cfi import Unwind
+from .notice import notice
+
+SECTION = ".entry.text"
+
+MACROS = """\
+#define ENTRY_START(name)	.globl name; .type name, STT_NOTYPE; name: .cfi_startproc simple; .cfi_signal_frame
+#define ENTRY_END(name)		.cfi_endproc; .size name, . - name
+#define ENTRY_INNER(name)	.globl name; name:
+"""
+
+
+def kernel_text(spec: Spec, code: Code) -> str:
+    """entry.S: what the target's own build assembles. Each save and restore names its slot."""
+    out = [notice(spec, "/* {} */"), "",
+           "/* Saves and restores, nothing else: whatever decides or computes is in entry.c. */", "", MACROS,
+           f'\t.section {SECTION}, "ax"']
+    unwind = Unwind(spec)
+    opened: list[str] = []
+    guard: Guard = frozenset()
+    for line in code.lines:
+        wanted = getattr(line, "guard", frozenset())
+        if wanted != guard:
+            out += _close(guard) + _open(wanted)
+            guard = wanted
+        if isinstance(line, AlignLine):
+            out += _end(opened)
+            out += ["", f"\t.balign\t{number(line.bytes)}, {number(spec.arch.padding)}"]
+        elif isinstance(line, OrgLine):
+            out.append(f"\t.org\t{line.start} + {number(line.offset)}, {number(spec.arch.padding)}")
+        elif isinstance(line, LabelLine):
+            out += _label(line, opened, unwind)
+        else:
+            out.append(_insn(spec, line))
+            if opened:
+                out += [f"\t{d}" for d in unwind.after(line)]
+    out += _close(guard) + _end(opened)
+    return "\n".join(out) + "\n"
+
+
+def _open(guard: Guard) -> list[str]:
+    return ["#if " + " && ".join(("" if wanted else "!") + f"defined(CONFIG_{name})" for name, wanted in sorted(guard))] if guard else []
+
+
+def _close(guard: Guard) -> list[str]:
+    return ["#endif"] if guard else []
+
+
+def _end(opened: list[str]) -> list[str]:
+    return [f"ENTRY_END({opened.pop()})"] if opened else []
+
+
+def _label(line: LabelLine, opened: list[str], unwind: Unwind) -> list[str]:
+    if line.kind == "local":
+        return [f"{line.name}:", *(f"\t{d}" for d in unwind.resume(line))]
+    if line.kind == "inner":
+        return [f"ENTRY_INNER({line.name})"]
+    out = _end(opened)
+    comment = f"\t\t/* {line.comment} */" if line.comment else ""
+    out.append(f"ENTRY_START({line.name}){comment}")
+    opened.append(line.name)
+    return out + [f"\t{d}" for d in unwind.start(line)]
+
+
+def _insn(spec: Spec, line: Insn) -> str:
+    text = spell(spec.arch, line)
+    mnemonic, _, operands = text.partition(" ")
+    body = f"\t{mnemonic}\t{operands}" if operands else f"\t{mnemonic}"
+    if not line.comment:
+        return body
+    width = 8 + max(8, (len(mnemonic) // 8 + 1) * 8) + len(operands) if operands else 8 + len(mnemonic)
+    return body + "\t" * max(1, (48 - width + 7) // 8) + f"/* {line.comment} */"
+
+
+def flat_lines(spec: Spec, code: Code, configuration: Configuration, dialect: str = "") -> list[str]:
+    """One configuration without preprocessor, sections and macros: labels, instructions, alignment; all numbers hexadecimal."""
+    out: list[str] = []
+    for line in code.flat(configuration):
+        out += _flat(spec, line, dialect)
+    return out
+
+
+def _flat(spec: Spec, line: Line, dialect: str) -> list[str]:
+    if isinstance(line, AlignLine):
+        return [f".balign {number(line.bytes)}, {number(spec.arch.padding)}"]
+    if isinstance(line, OrgLine):
+        return [f".org {line.start} + {number(line.offset)}, {number(spec.arch.padding)}"]
+    if isinstance(line, LabelLine):
+        return [f"{line.name}:"]
+    return [spell(spec.arch, line, dialect)]
+
+
+def flat_text(spec: Spec, code: Code, configuration: Configuration) -> str:
+    """The flat form as a file: for assemblers that know no private macros."""
+    out = [notice(spec, "/* {} */"), f"/* Configuration: {configuration.name}. */", ""]
+    for line in code.flat(configuration):
+        if isinstance(line, LabelLine) and line.kind != "local":
+            out.append(f"\t.globl\t{line.name}")
+        comment = f"\t/* {line.comment} */" if isinstance(line, Insn) and line.comment else ""
+        out += [(text if text.endswith(":") else "\t" + text.replace(" ", "\t", 1)) + comment for text in _flat(spec, line, "")]
+    return "\n".join(out) + "\n"

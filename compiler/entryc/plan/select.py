@@ -1,0 +1,166 @@
+"""Instruction selection: a wanted effect is unified with the effects of the CPU's forms, first row that fits."""
+
+from __future__ import annotations
+
+from ..model.arch import Arch, Assign, Control, Effect, Form, Kind, Swap
+from ..model.expr import Binary, Bit, Cast, Expr, Mem, Num, Operand, Reg, Unary
+from .code import Value
+
+Bindings = dict[str, Value]
+Chosen = tuple[Form, tuple[Value, ...]]
+
+
+def plus(base: Expr, offset: int) -> Expr:
+    return Binary("add", base, Num(offset)) if offset else base
+
+
+def register_fits(arch: Arch, kinds: tuple[Kind, ...], name: str) -> bool:
+    """May the register stand for an operand of these kinds?"""
+    kind = arch.registers[name].kind
+    wanted = {"gpr": "gpr", "stack": "sp", "system": "system"}.get(kind)
+    return any(k.name == wanted for k in kinds)
+
+
+def _unify(arch: Arch, form: Form, pattern: Expr, wanted: Expr, bound: Bindings) -> bool:
+    if isinstance(pattern, Operand):
+        kinds = form.params[pattern.name]
+        value: Value
+        if isinstance(wanted, Reg) and register_fits(arch, kinds, wanted.name):
+            value = wanted.name
+        elif isinstance(wanted, Num) and any(k.holds(_signed(wanted.value, k, arch)) for k in kinds):
+            value = next(_signed(wanted.value, k, arch) for k in kinds if k.holds(_signed(wanted.value, k, arch)))
+        else:
+            return False
+        return bound.setdefault(pattern.name, value) == value
+    if isinstance(pattern, Binary) and pattern.op in ("add", "sub") and isinstance(pattern.b, (Operand, Num)):
+        return _sum(arch, form, pattern, wanted, bound)
+    if type(pattern) is not type(wanted):
+        return False
+    if isinstance(pattern, Reg) and isinstance(wanted, Reg):
+        return pattern.name == wanted.name
+    if isinstance(pattern, Bit) and isinstance(wanted, Bit):
+        return pattern.name == wanted.name
+    if isinstance(pattern, Num) and isinstance(wanted, Num):
+        return pattern.value == wanted.value
+    if isinstance(pattern, Mem) and isinstance(wanted, Mem):
+        return _unify(arch, form, pattern.address, wanted.address, bound)
+    if isinstance(pattern, Cast) and isinstance(wanted, Cast):
+        return (pattern.bits, pattern.signed) == (wanted.bits, wanted.signed) and _unify(arch, form, pattern.a, wanted.a, bound)
+    if isinstance(pattern, Unary) and isinstance(wanted, Unary):
+        return pattern.op == wanted.op and _unify(arch, form, pattern.a, wanted.a, bound)
+    if isinstance(pattern, Binary) and isinstance(wanted, Binary):
+        return pattern.op == wanted.op and _unify(arch, form, pattern.a, wanted.a, bound) and _unify(arch, form, pattern.b, wanted.b, bound)
+    return False
+
+
+def _signed(value: int, kind: Kind, arch: Arch) -> int:
+    """A wanted number as a signed operand would write it."""
+    top = 1 << arch.word
+    return value - top if kind.signed and value >= top >> 1 else value
+
+
+def _linear(expr: Expr) -> tuple[Expr, int]:
+    """base + constant."""
+    if isinstance(expr, Binary) and expr.op in ("add", "sub") and isinstance(expr.b, Num):
+        base, offset = _linear(expr.a)
+        return base, offset + (expr.b.value if expr.op == "add" else -expr.b.value)
+    return expr, 0
+
+
+def _sum(arch: Arch, form: Form, pattern: Binary, wanted: Expr, bound: Bindings) -> bool:
+    """base + o, base + o + 8: the offset operand takes what is left; it may be zero."""
+    fixed, operand, sign = 0, None, 1
+    expr: Expr = pattern
+    while isinstance(expr, Binary) and expr.op in ("add", "sub"):
+        step = 1 if expr.op == "add" else -1
+        if isinstance(expr.b, Num):
+            fixed += step * expr.b.value
+        elif isinstance(expr.b, Operand) and operand is None and all(k.name == "imm" for k in form.params[expr.b.name]):
+            operand, sign = expr.b, step
+        else:
+            return False
+        expr = expr.a
+    wanted_base, offset = _linear(wanted)
+    if not _unify(arch, form, expr, wanted_base, bound):
+        return False
+    rest = (offset - fixed) * sign
+    if operand is None:
+        return rest == 0
+    kinds = form.params[operand.name]
+    if not any(k.holds(rest) for k in kinds):
+        return False
+    return bound.setdefault(operand.name, rest) == rest
+
+
+def match(arch: Arch, form: Form, wanted: tuple[Effect, ...]) -> tuple[Value, ...] | None:
+    """The operands with which the form has exactly the wanted effects."""
+    if len(form.effects) != len(wanted):
+        return None
+    bound: Bindings = {}
+    for pattern, effect in zip(form.effects, wanted, strict=True):
+        if isinstance(pattern, Assign) and isinstance(effect, Assign):
+            if not (_unify(arch, form, pattern.place, effect.place, bound) and _unify(arch, form, pattern.value, effect.value, bound)):
+                return None
+        elif isinstance(pattern, Swap) and isinstance(effect, Swap):
+            if (pattern.a, pattern.b) != (effect.a, effect.b):
+                return None
+        elif isinstance(pattern, Control) and isinstance(effect, Control):
+            if pattern.kind != effect.kind or (pattern.target is None) != (effect.target is None):
+                return None
+            if pattern.target is not None and effect.target is not None:
+                bound[pattern.target] = effect.target
+        else:
+            return None
+    if set(bound) != set(form.params):
+        return None
+    return tuple(bound[p] for p in form.params)
+
+
+def find(arch: Arch, *wanted: Effect) -> Chosen | None:
+    """The first form that does it."""
+    for form in _by_shape(arch, _shape(wanted)):
+        operands = match(arch, form, wanted)
+        if operands is not None:
+            return form, operands
+    return None
+
+
+def _shape(effects: tuple[Effect, ...]) -> tuple[str, ...]:
+    return tuple(type(e).__name__ for e in effects)
+
+
+def _by_shape(arch: Arch, shape: tuple[str, ...]) -> list[Form]:
+    return [f for f in arch.forms.values() if f.effects and _shape(f.effects) == shape]
+
+
+def push(arch: Arch, value: Expr) -> Chosen | None:
+    """Push a word on the stack in one instruction."""
+    sp = Reg(arch.of_kind("stack"))
+    return find(arch, Assign(sp, Binary("sub", sp, Num(arch.word_bytes))), Assign(Mem(sp), value))
+
+
+def pop(arch: Arch, register: str) -> Chosen | None:
+    sp = Reg(arch.of_kind("stack"))
+    return find(arch, Assign(Reg(register), Mem(sp)), Assign(sp, Binary("add", sp, Num(arch.word_bytes))))
+
+
+def can_push(arch: Arch) -> bool:
+    """Does the CPU have a push instruction for general registers?"""
+    return push(arch, Reg(arch.gprs[0])) is not None
+
+
+def branch(arch: Arch, condition: Expr, label: str) -> list[Chosen] | None:
+    """Instructions that go to the label when the condition holds, else fall through."""
+    for sequence in arch.sequences:
+        holder = Form(sequence.name, {k: v for k, v in sequence.params.items()}, "decide", "", {}, (), (), frozenset(), "", sequence.span)
+        bound: Bindings = {}
+        if not _unify(arch, holder, sequence.condition, condition, bound):
+            continue
+        targets = [p for p, kinds in sequence.params.items() if any(k.name == "label" for k in kinds)]
+        bound.update({t: label for t in targets})
+        out: list[Chosen] = []
+        for use in sequence.uses:
+            form = arch.forms[use.form]
+            out.append((form, tuple(bound[a.name] for a in use.arguments if isinstance(a, Operand))))
+        return out
+    return None
