@@ -246,7 +246,7 @@ class _Steps:
             name = str(tokens(node, "NAME")[0])
             return SwitchStack(span, guard, name) if self.context.known(self.spec.stacks, name, span, "stack") else None
         if kind == "save":
-            return self._save(node, guard, span)
+            return self._save(node, guard, span, scope)
         if kind == "clear":
             names = [str(t) for t in tokens(node, "NAME")]
             for name in names:
@@ -289,11 +289,12 @@ class _Steps:
             return SetState(span, guard, place.name, int(number), using)
         return Set(span, guard, place, value_expr, using)
 
-    def _save(self, node: Node, guard: Guard, span: Span) -> Step | None:
+    def _save(self, node: Node, guard: Guard, span: Span, scope: _Scope) -> Step | None:
         path = [str(t) for t in trees(node, "name")[0].children]
         if not self.context.known(self.spec.frames, path[0], span, "frame"):
             return None
         frame = self.spec.frames[path[0]]
+        scope.frame = scope.frame or frame.name
         slot = ".".join(path[1:])
         if slot and not self.context.known(frame.slots, slot, span, f"slot of frame {frame.name}"):
             return None

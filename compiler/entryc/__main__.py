@@ -1,0 +1,7 @@
+"""python -m entryc."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,94 @@
+"""The command line: entryc build | check | verify | layout. Exit status 0 fine, 1 findings, 2 usage or nothing to work on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__
+from .source.finding import Finding, Findings, render_json, render_text
+
+OK, FOUND, USAGE = 0, 1, 2
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="entryc", description="Compile the entry and exit paths of a kernel from one spec, and prove the bytes.",
+        epilog="Exit status: 0 all is well, 1 findings (errors, stale files, refuted or unknown claims), 2 wrong use.")
+    parser.add_argument("--version", action="version", version=f"entryc {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("spec", metavar="SPEC", help="the .entry file")
+    shared.add_argument("--format", choices=("text", "json"), default="text", help="how findings are written (default: text)")
+    volume = shared.add_mutually_exclusive_group()
+    volume.add_argument("-q", "--quiet", action="store_true", help="say nothing but findings")
+    volume.add_argument("-v", "--verbose", action="store_true", help="say every step and list every claim")
+
+    build = commands.add_parser("build", parents=[shared], help="write assembly, C and headers; assemble, check and prove them")
+    build.add_argument("-o", "--out", metavar="DIR", help="where the files go (default: out/SPEC)")
+    build.add_argument("--check", action="store_true", help="write nothing; fail when a file in DIR is not what the spec gives")
+    build.add_argument("--prove", choices=("all", "none"), default="all", help="prove the assembled bytes (default), or only write")
+    build.add_argument("--report", metavar="FILE", help="write tools, verdicts and times as JSON")
+    build.add_argument("--depfile", metavar="FILE", help="write a make rule with the files that were read")
+
+    commands.add_parser("check", parents=[shared], help="read the spec and plan its paths; write nothing")
+
+    verify = commands.add_parser("verify", parents=[shared], help="prove the machine code, of the build or of an image")
+    verify.add_argument("--image", metavar="ELF", help="prove the code in this linked kernel instead of the flat form")
+    verify.add_argument("--configuration", metavar="NAME", help="only this configuration")
+    verify.add_argument("--crosscheck", metavar="N", type=int, default=0, help="also run every instruction form on N random states beside the emulator")
+    verify.add_argument("--report", metavar="FILE", help="write verdicts and times as JSON")
+
+    commands.add_parser("layout", parents=[shared], help="show frames and memory with offsets and sizes")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    try:
+        options = _arguments().parse_args(argv)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    try:
+        return _run(options)
+    except Findings as stop:
+        _show(stop.findings, options.format)
+        return FOUND if any(f.span for f in stop.findings) or stop.findings and stop.findings[0].code not in ("E003",) else USAGE
+    except KeyboardInterrupt:
+        print("entryc: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return FOUND
+
+
+def _show(findings: Sequence[Finding], form: str) -> None:
+    if form == "json":
+        sys.stdout.write(render_json(findings))
+    else:
+        sys.stderr.write(render_text(findings))
+
+
+def _run(options: argparse.Namespace) -> int:
+    from .driver import jobs
+    say = jobs.Speaker(quiet=options.quiet or options.format == "json", verbose=options.verbose)
+    path = Path(options.spec)
+    if options.command == "check":
+        findings = jobs.check(path, say)
+    elif options.command == "layout":
+        from .driver.jobs import layout_text
+        sys.stdout.write(layout_text(path))
+        return OK
+    elif options.command == "build":
+        out = Path(options.out) if options.out else Path("out") / path.stem
+        findings = jobs.build(path, out, say, check=options.check, prove=options.prove == "all", report=options.report, depfile=options.depfile)
+    else:
+        findings = jobs.verify(path, say, image=options.image, configuration=options.configuration, crosscheck=options.crosscheck, report=options.report)
+    if options.format == "json" or findings:
+        _show(findings, options.format)
+    return FOUND if any(f.level == "error" for f in findings) else OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
