@@ -1,0 +1,31 @@
+"""Machine code to prove: bytes at addresses, and what the symbols are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Image:
+    """Linked code. `segments`: (address, bytes), not overlapping; `symbols`: name -> address; `sha256` of what was read."""
+
+    segments: tuple[tuple[int, bytes], ...]
+    symbols: Mapping[str, int]
+    sha256: str
+
+    @classmethod
+    def of(cls, segments: Sequence[tuple[int, bytes]], symbols: Mapping[str, int]) -> Image:
+        """An image of bytes made here; its hash is over addresses and bytes."""
+        digest = hashlib.sha256()
+        for address, data in segments:
+            digest.update(address.to_bytes(8, "little") + data)
+        return cls(tuple(segments), dict(symbols), digest.hexdigest())
+
+    def bytes_at(self, address: int, count: int) -> bytes:
+        """Up to `count` bytes from an address; empty when nothing is there."""
+        for start, data in self.segments:
+            if start <= address < start + len(data):
+                return data[address - start:address - start + count]
+        return b""
