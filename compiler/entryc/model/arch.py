@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..source.text import SourceFile, Span
-from .expr import Expr
+from .expr import Binary, Cast, Expr
 
 
 @dataclass(frozen=True)
@@ -244,6 +244,12 @@ class Arch:
     def of_kind(self, kind: str) -> str:
         """The name of the only register of a kind: stack, pc or flags."""
         return next(r.name for r in self.registers.values() if r.kind == kind)
+
+    @property
+    def result_bits(self) -> int:
+        """The width in which assembly tests a C result for zero."""
+        widths = [s.condition.a.bits for s in self.sequences if isinstance(s.condition, Binary) and isinstance(s.condition.a, Cast)]
+        return min(widths, default=8)
 
     def return_row(self, name: str, origin: str) -> Return | None:
         """The return of that name that can go to that origin."""

@@ -50,6 +50,7 @@ def load_spec(path: Path | str, shown: str | None = None) -> Spec:
     if len(items) > MAX_ITEMS:
         raise Findings([Finding("E004", "error", f"the spec has more than {MAX_ITEMS} items", Span(file, 1, 1, 1, 2))])
     spec = _header(file, path, items, collector)
+    spec.used = tuple(dict.fromkeys(f.name for f, _ in items if f is not file))
     _Builder(Context(spec, collector), items).build()
     collector.stop_if_failed()
     return spec

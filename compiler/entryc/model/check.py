@@ -350,6 +350,9 @@ def _reached(spec: Spec, collector: Collector) -> None:
         for counters in memory.counters.values():
             if not any(h.choice == counters.choice for h in spec.handlers.values()):
                 collector.error("E300", f"counters '{counters.name}' count choice '{counters.choice}', which no handler makes", counters.span)
+        if memory.counters and not any(h.result == memory.name for h in spec.hooks.values()):
+            collector.error("E301", f"C cannot reach the counters of memory '{memory.name}'", memory.span,
+                            f"declare a hook that returns its address: hook {memory.name} this_cpu()")
 
 
 __all__ = ["check", "flat_handler", "never", "Num"]

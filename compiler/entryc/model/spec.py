@@ -471,6 +471,7 @@ class Spec:
     arch: Arch
     target: str
     license: str
+    used: tuple[str, ...] = ()                  # files named by `use`, as messages name them
     features: dict[str, Feature] = field(default_factory=dict)
     configurations: dict[str, Configuration] = field(default_factory=dict)
     constants: dict[str, int] = field(default_factory=dict)

@@ -190,7 +190,7 @@ def arrival(spec: Spec, path: Path) -> Machine:
     event, arch = path.event, spec.arch
     assert event is not None
     sp = arch.of_kind("stack")
-    machine = Machine(origin=path.origin, number=path.number)
+    machine = Machine(origin=path.origin, number=path.number, lost=event.lost)
     for register in arch.registers.values():
         if register.kind not in ("system",) and register.name not in event.lost:
             machine.regs[register.name] = Value("interrupted", register.name)

@@ -41,6 +41,7 @@ class Machine:
     origin: str | None = None
     number: int | None = None
     error_pushed: bool = False
+    lost: frozenset[str] = frozenset()
 
     def copy(self) -> Machine:
         return replace(self, regs=dict(self.regs), cells=dict(self.cells), slots=dict(self.slots), states=dict(self.states),

@@ -387,6 +387,8 @@ class Walker:
 
     def checked_override(self, slot: Slot, override: Expr, step: Save) -> Expr:
         value = value_of(self.machine, override)
+        if slot.home in self.machine.lost:
+            return override                     # the CPU kept no copy: the spec says what stands for it
         if slot.home and value.kind == "interrupted" and value != self.machine.arrival.get(slot.home) and value.name != slot.home:
             self.error("E325", f"slot '{slot.name}' keeps {slot.home}, but {show(override)} holds {value} here", override.span or step.span,
                        "take the value from where it is, or leave it out: the place is found")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..model.expr import BaseRef, Cast, CellRef, Expr, Reg, SetupRef, SlotRef, UserRef
+from ..model.expr import BaseRef, CellRef, Expr, Reg, SetupRef, SlotRef, UserRef
 from ..model.spec import Frame, Path, Spec, StateNeed
 from . import terms as T
 from .expect import Exit
@@ -187,20 +187,12 @@ class Arrivals:
         self.fixed_bases(state, 2)
         self.apply(state, self.spec.contracts[contract], 2, {})
         if exit.index is not None:
-            bits = self.result_bits()
+            bits = self.arch.result_bits
             high = T.var("C.result.high", 64 - bits)
             machine.write(state, abi.result, T.concat(high, T.const(exit.index, bits)))
         for clause in exit.clauses:
             state.conditions.append(self.meaning(clause.condition, 2, {}))
         return state
-
-    def result_bits(self) -> int:
-        """The width in which assembly tests a result for zero."""
-        for sequence in self.arch.sequences:
-            left = getattr(sequence.condition, "a", None)
-            if isinstance(left, Cast):
-                return left.bits
-        return 8
 
     def routine(self, path: Path, pc: int, exit: Exit) -> tuple[State, Term]:
         """C calls a routine with the address of a frame that lies at the top of a stack."""

@@ -1,0 +1,91 @@
+"""entry_init.c: what makes the CPU use the entry points, from the facts that the proofs use. CPU text is in templates/<cpu>/."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..model.expr import Binary, Num, Reg, SetupRef, SlotRef, UserRef, constant, evaluate, is_constant, walk
+from ..model.spec import Spec
+from ..resources import templates
+from .c_text import comment, number
+from .notice import notice
+
+
+def emit_init(spec: Spec) -> str:
+    """The whole file."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    environment = Environment(loader=FileSystemLoader(templates()), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+                              keep_trailing_newline=True, autoescape=False)
+    return environment.get_template(f"{spec.arch.name}/entry_init.c.j2").render(**facts(spec))
+
+
+def facts(spec: Spec) -> dict[str, Any]:
+    """Flat lists for the templates; every decision is made here."""
+    gates = [{"number": p.number, "symbol": p.name, "dpl": 3 if p.user_may_raise else 0} for p in spec.of_kind("entry")
+             if p.event is not None and p.event.found[0] == "gate"]
+    tables = [p for p in spec.of_kind("entry") if p.event is not None and p.event.found[0] == "table"]
+    return {
+        "notice": notice(spec, "/* {} */"),
+        "parameters": ", ".join(f"struct {m} *{m}" for m in spec.memories) or "void",
+        "gates": gates,
+        "registers": _programs(spec),
+        "bases": _bases(spec),
+        "tables": ["entry_vectors"] if tables else [],
+        "asserts": _asserts(spec),
+    }
+
+
+def _programs(spec: Spec) -> list[dict[str, str]]:
+    """Rows (verb, number, value, remark) for the events that have an entry point."""
+    out: list[dict[str, str]] = []
+    for path in spec.of_kind("entry"):
+        program = spec.arch.programs.get(path.event.name) if path.event is not None else None
+        if program is None:
+            continue
+        for verb, register, value in program.rows:
+            if value is None:
+                text = f"(uintptr_t){path.name}"
+            else:
+                text = number(evaluate(value, lambda e: spec.setup[e.name][0] if isinstance(e, SetupRef) else 0))
+            names = ", ".join(e.name for e in walk(value) if isinstance(e, SetupRef)) if value is not None else "the entry point"
+            out.append({"verb": verb, "number": f"{register:#x}", "value": text, "remark": comment(names or program.manual)})
+    return out
+
+
+def _bases(spec: Spec) -> list[dict[str, str]]:
+    """Registers that point to memory blocks while the kernel runs, and what their counterparts hold at first."""
+    out: list[dict[str, str]] = []
+    for memory in spec.memories.values():
+        out.append(_base(spec, memory.base, f"(uintptr_t){memory.name}"))
+        for state in spec.states.values():
+            for meanings in state.values.values():
+                if any(isinstance(p, Reg) and p.name == memory.base and not isinstance(m, UserRef) for p, m in meanings):
+                    out += [_base(spec, p.name, "0") for p, m in meanings if isinstance(p, Reg) and isinstance(m, UserRef)]
+    return out
+
+
+def _base(spec: Spec, register: str, value: str) -> dict[str, str]:
+    row = spec.arch.registers[register]
+    return {"name": row.text, "number": f"{row.facts.get('msr', 0):#x}", "value": value}
+
+
+def _asserts(spec: Spec) -> list[dict[str, str]]:
+    """Constants that clauses compare with have to be what the CPU loads."""
+    out: list[dict[str, str]] = []
+    for method in spec.methods.values():
+        row = spec.return_of(spec.paths[method.exit])
+        frame = spec.frame_of(spec.paths[method.exit])
+        if row is None or frame is None:
+            continue
+        for effect in row.effects:
+            names = [e.name for e in walk(effect.value) if isinstance(e, SetupRef)]
+            if not names or any(isinstance(e, Reg) for e in walk(effect.value)) or not isinstance(effect.place, Reg):
+                continue
+            loaded = evaluate(effect.value, lambda e: spec.setup[e.name][0] if isinstance(e, SetupRef) else 0)
+            for clause in method.clauses:
+                expr = clause.condition
+                if isinstance(expr, Binary) and expr.op == "eq" and isinstance(expr.a, SlotRef) and is_constant(expr.b) \
+                        and frame.slots[expr.a.slot].home == effect.place.name:
+                    shown = expr.b.label if isinstance(expr.b, Num) and expr.b.label else hex(constant(expr.b))
+                    out.append({"condition": f"{shown} == {loaded:#x}", "text": f"{row.name} loads {effect.place.name} from {', '.join(names)}"})
+    return out

@@ -1,0 +1,43 @@
+"""Frames and memory blocks in the shape that kernel people read: members with offset and size, totals, where each value comes from."""
+
+from __future__ import annotations
+
+from ..model.expr import show
+from ..model.spec import Frame, Memory, Slot, Spec
+
+
+def emit_layout(spec: Spec) -> str:
+    """All frames, then all memory blocks."""
+    parts = [_frame(spec, f) for f in spec.frames.values()] + [_memory(m) for m in spec.memories.values()]
+    return "\n".join(parts)
+
+
+def _source(slot: Slot) -> str:
+    if slot.source == "home":
+        return f"interrupted {slot.home}" + (", pushed by the CPU where it pushes" if slot.hardware else "")
+    if slot.source == "c":
+        return "written by C"
+    text = {"number": "the vector's number", "error_code": "the CPU's error code", "value": ""}[slot.source]
+    other = show(slot.other) if slot.other is not None else ""
+    return f"{text}, else {other}" if text and other else text or other
+
+
+def _frame(spec: Spec, frame: Frame) -> str:
+    rows = [f"{frame.c_name} {{"]
+    for slot in frame.slots.values():
+        rows.append(f"        uint64_t {slot.name + ';':16} /* {slot.offset:5d} {spec.arch.word_bytes:3d} */  {_source(slot)}")
+    aligned = "" if frame.size % spec.arch.abi.align else f", a multiple of {spec.arch.abi.align}"
+    return "\n".join([*rows, "", f"        /* size: {frame.size}{aligned}, members: {len(frame.slots)} */", "};", ""])
+
+
+def _memory(memory: Memory) -> str:
+    rows = [f"struct {memory.name} {{  /* at {memory.base} */"]
+    at = 0
+    for member in memory.members:
+        if member.offset > at:
+            rows.append(f"        /* hole: {member.offset - at} bytes */")
+        kind = {"word": "uint64_t", "counters": "uint64_t"}.get(member.kind, f"struct {member.kind}")
+        name = f"{member.name}[{member.size // 8}]" if member.kind == "counters" else member.name
+        rows.append(f"        {kind} {name + ';':16} /* {member.offset:5d} {member.size:3d} */")
+        at = member.offset + member.size
+    return "\n".join([*rows, "", f"        /* size: {memory.size}, members: {len(memory.members)} */", "};", ""])
