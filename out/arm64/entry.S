@@ -9,49 +9,50 @@
 
 	.section .entry.text, "ax"
 
-	.balign	0x800, 0x0
+	.balign	0x800, 0xd4
 ENTRY_START(entry_vectors)		/* the vector table */
 	.cfi_return_column	32
 	.cfi_undefined	32
-	.org	entry_vectors + 0x0, 0x0
-	b	el1t_sync			/* el1t.sync */
-	.org	entry_vectors + 0x80, 0x0
-	b	el1t_irq			/* el1t.irq */
-	.org	entry_vectors + 0x100, 0x0
-	b	el1t_fiq			/* el1t.fiq */
-	.org	entry_vectors + 0x180, 0x0
-	b	el1t_error			/* el1t.error */
-	.org	entry_vectors + 0x200, 0x0
-	b	el1h_sync			/* el1h.sync */
-	.org	entry_vectors + 0x280, 0x0
-	b	el1h_irq			/* el1h.irq */
-	.org	entry_vectors + 0x300, 0x0
-	b	el1h_fiq			/* el1h.fiq */
-	.org	entry_vectors + 0x380, 0x0
-	b	el1h_error			/* el1h.error */
-	.org	entry_vectors + 0x400, 0x0
-	b	el0_64_sync			/* el0_64.sync */
-	.org	entry_vectors + 0x480, 0x0
-	b	el0_64_irq			/* el0_64.irq */
-	.org	entry_vectors + 0x500, 0x0
-	b	el0_64_fiq			/* el0_64.fiq */
-	.org	entry_vectors + 0x580, 0x0
-	b	el0_64_error			/* el0_64.error */
-	.org	entry_vectors + 0x600, 0x0
-	b	el0_32_sync			/* el0_32.sync */
-	.org	entry_vectors + 0x680, 0x0
-	b	el0_32_irq			/* el0_32.irq */
-	.org	entry_vectors + 0x700, 0x0
-	b	el0_32_fiq			/* el0_32.fiq */
-	.org	entry_vectors + 0x780, 0x0
-	b	el0_32_error			/* el0_32.error */
-	.org	entry_vectors + 0x800, 0x0
+	.org	entry_vectors + 0x0, 0xd4
+	b	.Lel1t_sync			/* el1t.sync */
+	.org	entry_vectors + 0x80, 0xd4
+	b	.Lel1t_irq			/* el1t.irq */
+	.org	entry_vectors + 0x100, 0xd4
+	b	.Lel1t_fiq			/* el1t.fiq */
+	.org	entry_vectors + 0x180, 0xd4
+	b	.Lel1t_error			/* el1t.error */
+	.org	entry_vectors + 0x200, 0xd4
+	b	.Lel1h_sync			/* el1h.sync */
+	.org	entry_vectors + 0x280, 0xd4
+	b	.Lel1h_irq			/* el1h.irq */
+	.org	entry_vectors + 0x300, 0xd4
+	b	.Lel1h_fiq			/* el1h.fiq */
+	.org	entry_vectors + 0x380, 0xd4
+	b	.Lel1h_error			/* el1h.error */
+	.org	entry_vectors + 0x400, 0xd4
+	b	.Lel0_64_sync			/* el0_64.sync */
+	.org	entry_vectors + 0x480, 0xd4
+	b	.Lel0_64_irq			/* el0_64.irq */
+	.org	entry_vectors + 0x500, 0xd4
+	b	.Lel0_64_fiq			/* el0_64.fiq */
+	.org	entry_vectors + 0x580, 0xd4
+	b	.Lel0_64_error			/* el0_64.error */
+	.org	entry_vectors + 0x600, 0xd4
+	b	.Lel0_32_sync			/* el0_32.sync */
+	.org	entry_vectors + 0x680, 0xd4
+	b	.Lel0_32_irq			/* el0_32.irq */
+	.org	entry_vectors + 0x700, 0xd4
+	b	.Lel0_32_fiq			/* el0_32.fiq */
+	.org	entry_vectors + 0x780, 0xd4
+	b	.Lel0_32_error			/* el0_32.error */
+	.org	entry_vectors + 0x800, 0xd4
 ENTRY_END(entry_vectors)
 
-	.balign	0x10, 0x0
+	.balign	0x10, 0xd4
 ENTRY_START(el1t_sync)
 	.cfi_return_column	32
 	.cfi_def_cfa	31, 0x0
+.Lel1t_sync:
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -112,10 +113,11 @@ ENTRY_START(el1t_sync)
 	b	bad_mode			/* does not return */
 ENTRY_END(el1t_sync)
 
-	.balign	0x10, 0x0
+	.balign	0x10, 0xd4
 ENTRY_START(el1t_irq)
 	.cfi_return_column	32
 	.cfi_def_cfa	31, 0x0
+.Lel1t_irq:
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -176,10 +178,11 @@ ENTRY_START(el1t_irq)
 	b	bad_mode			/* does not return */
 ENTRY_END(el1t_irq)
 
-	.balign	0x10, 0x0
+	.balign	0x10, 0xd4
 ENTRY_START(el1t_fiq)
 	.cfi_return_column	32
 	.cfi_def_cfa	31, 0x0
+.Lel1t_fiq:
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -240,10 +243,11 @@ ENTRY_START(el1t_fiq)
 	b	bad_mode			/* does not return */
 ENTRY_END(el1t_fiq)
 
-	.balign	0x10, 0x0
+	.balign	0x10, 0xd4
 ENTRY_START(el1t_error)
 	.cfi_return_column	32
 	.cfi_def_cfa	31, 0x0
+.Lel1t_error:
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -304,10 +308,11 @@ ENTRY_START(el1t_error)
 	b	bad_mode			/* does not return */
 ENTRY_END(el1t_error)
 
-	.balign	0x10, 0x0
+	.balign	0x10, 0xd4
 ENTRY_START(el1h_sync)
 	.cfi_return_column	32
 	.cfi_def_cfa	31, 0x0
+.Lel1h_sync:
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -432,6 +437,7 @@ ENTRY_START(eret_kernel)
 	.cfi_offset	30, -48
 	.cfi_offset	31, -40
 	.cfi_offset	32, -32
+.Leret_kernel:
 	ldr	x21, [sp, #0x100]		/* elr_el1 = regs.pc */
 	.cfi_restore	21
 	msr	elr_el1, x21			/* elr_el1 = regs.pc */
@@ -492,10 +498,11 @@ ENTRY_START(eret_kernel)
 	isb					/* nothing is executed past the return */
 ENTRY_END(eret_kernel)
 
-	.balign	0x10, 0x0
+	.balign	0x10, 0xd4
 ENTRY_START(el1h_irq)
 	.cfi_return_column	32
 	.cfi_def_cfa	31, 0x0
+.Lel1h_irq:
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -583,13 +590,14 @@ ENTRY_START(el1h_irq)
 	mov	x29, xzr
 	mov	x0, sp				/* regs */
 	bl	do_el1_irq
-	b	eret_kernel
+	b	.Leret_kernel
 ENTRY_END(el1h_irq)
 
-	.balign	0x10, 0x0
+	.balign	0x10, 0xd4
 ENTRY_START(el1h_fiq)
 	.cfi_return_column	32
 	.cfi_def_cfa	31, 0x0
+.Lel1h_fiq:
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -650,10 +658,11 @@ ENTRY_START(el1h_fiq)
 	b	bad_mode			/* does not return */
 ENTRY_END(el1h_fiq)
 
-	.balign	0x10, 0x0
+	.balign	0x10, 0xd4
 ENTRY_START(el1h_error)
 	.cfi_return_column	32
 	.cfi_def_cfa	31, 0x0
+.Lel1h_error:
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -714,10 +723,11 @@ ENTRY_START(el1h_error)
 	b	bad_mode			/* does not return */
 ENTRY_END(el1h_error)
 
-	.balign	0x10, 0x0
+	.balign	0x10, 0xd4
 ENTRY_START(el0_64_sync)
 	.cfi_return_column	32
 	.cfi_def_cfa	31, 0x0
+.Lel0_64_sync:
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -845,6 +855,7 @@ ENTRY_START(eret_user)
 	.cfi_offset	30, -48
 	.cfi_offset	31, -40
 	.cfi_offset	32, -32
+.Leret_user:
 	ldr	x21, [sp, #0x100]		/* elr_el1 = regs.pc */
 	.cfi_restore	21
 	msr	elr_el1, x21			/* elr_el1 = regs.pc */
@@ -908,10 +919,11 @@ ENTRY_START(eret_user)
 	isb					/* nothing is executed past the return */
 ENTRY_END(eret_user)
 
-	.balign	0x10, 0x0
+	.balign	0x10, 0xd4
 ENTRY_START(el0_64_irq)
 	.cfi_return_column	32
 	.cfi_def_cfa	31, 0x0
+.Lel0_64_irq:
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -1002,13 +1014,14 @@ ENTRY_START(el0_64_irq)
 	mov	x29, xzr
 	mov	x0, sp				/* regs */
 	bl	do_el0_irq
-	b	eret_user
+	b	.Leret_user
 ENTRY_END(el0_64_irq)
 
-	.balign	0x10, 0x0
+	.balign	0x10, 0xd4
 ENTRY_START(el0_64_fiq)
 	.cfi_return_column	32
 	.cfi_def_cfa	31, 0x0
+.Lel0_64_fiq:
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -1069,10 +1082,11 @@ ENTRY_START(el0_64_fiq)
 	b	bad_mode			/* does not return */
 ENTRY_END(el0_64_fiq)
 
-	.balign	0x10, 0x0
+	.balign	0x10, 0xd4
 ENTRY_START(el0_64_error)
 	.cfi_return_column	32
 	.cfi_def_cfa	31, 0x0
+.Lel0_64_error:
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -1133,10 +1147,11 @@ ENTRY_START(el0_64_error)
 	b	bad_mode			/* does not return */
 ENTRY_END(el0_64_error)
 
-	.balign	0x10, 0x0
+	.balign	0x10, 0xd4
 ENTRY_START(el0_32_sync)
 	.cfi_return_column	32
 	.cfi_def_cfa	31, 0x0
+.Lel0_32_sync:
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -1197,10 +1212,11 @@ ENTRY_START(el0_32_sync)
 	b	bad_mode			/* does not return */
 ENTRY_END(el0_32_sync)
 
-	.balign	0x10, 0x0
+	.balign	0x10, 0xd4
 ENTRY_START(el0_32_irq)
 	.cfi_return_column	32
 	.cfi_def_cfa	31, 0x0
+.Lel0_32_irq:
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -1261,10 +1277,11 @@ ENTRY_START(el0_32_irq)
 	b	bad_mode			/* does not return */
 ENTRY_END(el0_32_irq)
 
-	.balign	0x10, 0x0
+	.balign	0x10, 0xd4
 ENTRY_START(el0_32_fiq)
 	.cfi_return_column	32
 	.cfi_def_cfa	31, 0x0
+.Lel0_32_fiq:
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -1325,10 +1342,11 @@ ENTRY_START(el0_32_fiq)
 	b	bad_mode			/* does not return */
 ENTRY_END(el0_32_fiq)
 
-	.balign	0x10, 0x0
+	.balign	0x10, 0xd4
 ENTRY_START(el0_32_error)
 	.cfi_return_column	32
 	.cfi_def_cfa	31, 0x0
+.Lel0_32_error:
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -1389,11 +1407,11 @@ ENTRY_START(el0_32_error)
 	b	bad_mode			/* does not return */
 ENTRY_END(el0_32_error)
 
-	.balign	0x10, 0x0
+	.balign	0x10, 0xd4
 ENTRY_START(return_to_user)
 	.cfi_return_column	32
 	.cfi_undefined	32
 	mov	sp, x0				/* sp = regs */
 	.cfi_def_cfa	31, 0x120
-	b	eret_user
+	b	.Leret_user
 ENTRY_END(return_to_user)

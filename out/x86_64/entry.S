@@ -101,7 +101,7 @@ ENTRY_INNER(syscall_64_safe_stack)
 	movq	%rsp, %rdi			/* regs */
 	call	do_syscall_64
 	testb	%al, %al			/* the fallback? */
-	jz	iret_user			/* the fallback? */
+	jz	.Liret_user			/* the fallback? */
 ENTRY_END(syscall_64)
 ENTRY_START(sysret_64)
 	.cfi_return_column	16
@@ -126,6 +126,7 @@ ENTRY_START(sysret_64)
 	.cfi_offset	49, -24
 	.cfi_offset	7, -16
 	.cfi_offset	52, -8
+.Lsysret_64:
 	popq	%r15				/* regs.r15 */
 	.cfi_restore	15
 	.cfi_def_cfa_offset	0xa8
@@ -181,4082 +182,6 @@ ENTRY_INNER(sysret_64_unsafe_stack)
 ENTRY_INNER(user_stack_sysret_64_end)
 ENTRY_END(sysret_64)
 
-	.balign	0x8, 0xcc
-ENTRY_START(vector_0)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x0				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_0)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_1)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x1				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_1)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_2)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x2				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_2)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_3)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x3				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_3)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_4)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x4				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_4)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_5)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x5				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_5)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_6)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x6				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_6)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_7)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x7				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_7)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_8)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x30
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x8				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_8)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_9)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x9				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_9)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_10)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x30
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0xa				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_10)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_11)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x30
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0xb				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_11)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_12)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x30
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0xc				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_12)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_13)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x30
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0xd				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_13)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_14)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x30
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0xe				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_14)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_15)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xf				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_15)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_16)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x10				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_16)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_17)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x30
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x11				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_17)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_18)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x12				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_18)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_19)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x13				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_19)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_20)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x14				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_20)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_21)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x30
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x15				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_21)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_22)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x16				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_22)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_23)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x17				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_23)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_24)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x18				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_24)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_25)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x19				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_25)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_26)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x1a				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_26)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_27)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x1b				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_27)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_28)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x1c				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_28)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_29)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x30
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x1d				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_29)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_30)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x30
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x1e				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_30)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_31)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x1f				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_31)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_32)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x20				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_32)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_33)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x21				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_33)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_34)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x22				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_34)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_35)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x23				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_35)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_36)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x24				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_36)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_37)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x25				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_37)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_38)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x26				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_38)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_39)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x27				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_39)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_40)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x28				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_40)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_41)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x29				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_41)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_42)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x2a				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_42)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_43)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x2b				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_43)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_44)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x2c				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_44)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_45)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x2d				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_45)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_46)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x2e				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_46)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_47)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x2f				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_47)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_48)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x30				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_48)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_49)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x31				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_49)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_50)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x32				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_50)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_51)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x33				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_51)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_52)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x34				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_52)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_53)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x35				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_53)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_54)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x36				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_54)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_55)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x37				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_55)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_56)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x38				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_56)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_57)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x39				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_57)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_58)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x3a				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_58)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_59)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x3b				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_59)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_60)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x3c				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_60)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_61)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x3d				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_61)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_62)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x3e				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_62)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_63)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x3f				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_63)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_64)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x40				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_64)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_65)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x41				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_65)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_66)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x42				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_66)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_67)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x43				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_67)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_68)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x44				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_68)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_69)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x45				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_69)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_70)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x46				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_70)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_71)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x47				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_71)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_72)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x48				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_72)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_73)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x49				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_73)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_74)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x4a				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_74)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_75)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x4b				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_75)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_76)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x4c				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_76)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_77)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x4d				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_77)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_78)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x4e				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_78)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_79)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x4f				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_79)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_80)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x50				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_80)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_81)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x51				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_81)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_82)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x52				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_82)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_83)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x53				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_83)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_84)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x54				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_84)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_85)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x55				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_85)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_86)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x56				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_86)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_87)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x57				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_87)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_88)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x58				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_88)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_89)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x59				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_89)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_90)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x5a				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_90)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_91)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x5b				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_91)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_92)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x5c				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_92)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_93)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x5d				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_93)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_94)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x5e				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_94)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_95)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x5f				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_95)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_96)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x60				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_96)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_97)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x61				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_97)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_98)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x62				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_98)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_99)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x63				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_99)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_100)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x64				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_100)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_101)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x65				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_101)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_102)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x66				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_102)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_103)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x67				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_103)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_104)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x68				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_104)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_105)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x69				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_105)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_106)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x6a				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_106)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_107)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x6b				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_107)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_108)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x6c				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_108)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_109)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x6d				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_109)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_110)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x6e				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_110)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_111)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x6f				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_111)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_112)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x70				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_112)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_113)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x71				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_113)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_114)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x72				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_114)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_115)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x73				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_115)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_116)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x74				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_116)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_117)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x75				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_117)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_118)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x76				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_118)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_119)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x77				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_119)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_120)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x78				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_120)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_121)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x79				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_121)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_122)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x7a				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_122)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_123)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x7b				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_123)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_124)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x7c				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_124)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_125)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x7d				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_125)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_126)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x7e				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_126)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_127)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x7f				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_127)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_128)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x80				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_128)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_129)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x81				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_129)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_130)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x82				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_130)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_131)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x83				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_131)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_132)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x84				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_132)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_133)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x85				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_133)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_134)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x86				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_134)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_135)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x87				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_135)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_136)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x88				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_136)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_137)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x89				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_137)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_138)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x8a				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_138)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_139)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x8b				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_139)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_140)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x8c				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_140)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_141)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x8d				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_141)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_142)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x8e				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_142)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_143)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x8f				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_143)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_144)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x90				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_144)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_145)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x91				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_145)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_146)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x92				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_146)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_147)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x93				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_147)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_148)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x94				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_148)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_149)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x95				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_149)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_150)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x96				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_150)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_151)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x97				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_151)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_152)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x98				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_152)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_153)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x99				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_153)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_154)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x9a				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_154)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_155)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x9b				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_155)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_156)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x9c				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_156)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_157)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x9d				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_157)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_158)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x9e				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_158)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_159)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x9f				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_159)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_160)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xa0				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_160)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_161)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xa1				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_161)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_162)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xa2				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_162)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_163)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xa3				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_163)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_164)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xa4				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_164)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_165)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xa5				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_165)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_166)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xa6				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_166)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_167)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xa7				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_167)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_168)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xa8				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_168)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_169)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xa9				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_169)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_170)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xaa				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_170)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_171)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xab				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_171)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_172)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xac				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_172)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_173)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xad				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_173)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_174)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xae				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_174)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_175)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xaf				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_175)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_176)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xb0				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_176)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_177)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xb1				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_177)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_178)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xb2				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_178)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_179)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xb3				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_179)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_180)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xb4				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_180)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_181)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xb5				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_181)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_182)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xb6				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_182)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_183)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xb7				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_183)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_184)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xb8				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_184)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_185)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xb9				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_185)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_186)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xba				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_186)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_187)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xbb				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_187)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_188)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xbc				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_188)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_189)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xbd				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_189)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_190)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xbe				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_190)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_191)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xbf				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_191)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_192)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xc0				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_192)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_193)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xc1				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_193)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_194)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xc2				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_194)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_195)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xc3				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_195)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_196)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xc4				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_196)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_197)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xc5				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_197)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_198)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xc6				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_198)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_199)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xc7				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_199)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_200)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xc8				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_200)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_201)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xc9				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_201)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_202)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xca				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_202)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_203)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xcb				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_203)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_204)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xcc				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_204)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_205)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xcd				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_205)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_206)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xce				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_206)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_207)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xcf				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_207)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_208)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xd0				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_208)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_209)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xd1				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_209)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_210)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xd2				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_210)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_211)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xd3				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_211)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_212)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xd4				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_212)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_213)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xd5				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_213)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_214)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xd6				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_214)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_215)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xd7				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_215)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_216)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xd8				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_216)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_217)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xd9				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_217)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_218)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xda				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_218)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_219)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xdb				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_219)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_220)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xdc				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_220)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_221)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xdd				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_221)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_222)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xde				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_222)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_223)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xdf				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_223)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_224)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xe0				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_224)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_225)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xe1				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_225)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_226)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xe2				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_226)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_227)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xe3				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_227)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_228)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xe4				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_228)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_229)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xe5				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_229)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_230)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xe6				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_230)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_231)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xe7				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_231)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_232)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xe8				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_232)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_233)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xe9				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_233)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_234)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xea				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_234)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_235)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xeb				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_235)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_236)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xec				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_236)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_237)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xed				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_237)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_238)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xee				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_238)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_239)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xef				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_239)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_240)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xf0				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_240)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_241)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xf1				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_241)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_242)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xf2				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_242)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_243)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xf3				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_243)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_244)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xf4				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_244)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_245)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xf5				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_245)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_246)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xf6				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_246)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_247)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xf7				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_247)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_248)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xf8				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_248)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_249)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xf9				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_249)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_250)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xfa				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_250)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_251)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xfb				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_251)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_252)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xfc				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_252)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_253)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xfd				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_253)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_254)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xfe				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_254)
-
-	.balign	0x8, 0xcc
-ENTRY_START(vector_255)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0xff				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	trap
-ENTRY_END(vector_255)
-
 	.balign	0x10, 0xcc
 ENTRY_START(return_to_user)
 	.cfi_return_column	16
@@ -4287,6 +212,7 @@ ENTRY_START(iret_user)
 	.cfi_offset	49, -24
 	.cfi_offset	7, -16
 	.cfi_offset	52, -8
+.Liret_user:
 	popq	%r15				/* regs.r15 */
 	.cfi_restore	15
 	.cfi_def_cfa_offset	0xa8
@@ -4347,6 +273,7 @@ ENTRY_START(trap)
 	.cfi_offset	49, -24
 	.cfi_offset	7, -16
 	.cfi_offset	52, -8
+.Ltrap:
 #if defined(CONFIG_SMAP)
 	clac					/* ac = 0 */
 #endif
@@ -4416,7 +343,7 @@ ENTRY_START(trap)
 	lfence					/* gs_spec = fenced */
 	movq	%rsp, %rdi			/* regs */
 	call	do_trap
-	jmp	iret_user
+	jmp	.Liret_user
 .Ltrap_from_kernel:
 	.cfi_def_cfa_offset	0xb0
 	.cfi_offset	15, -176
@@ -4466,6 +393,7 @@ ENTRY_START(iret_kernel)
 	.cfi_offset	49, -24
 	.cfi_offset	7, -16
 	.cfi_offset	52, -8
+.Liret_kernel:
 	popq	%r15				/* regs.r15 */
 	.cfi_restore	15
 	.cfi_def_cfa_offset	0xa8
@@ -4515,3 +443,4079 @@ ENTRY_START(iret_kernel)
 	.cfi_def_cfa_offset	0x28
 	iretq
 ENTRY_END(iret_kernel)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_0)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x0				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_0)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_1)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x1				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_1)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_2)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x2				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_2)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_3)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x3				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_3)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_4)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x4				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_4)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_5)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x5				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_5)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_6)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x6				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_6)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_7)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x7				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_7)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_8)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x30
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x8				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_8)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_9)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x9				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_9)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_10)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x30
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0xa				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_10)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_11)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x30
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0xb				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_11)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_12)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x30
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0xc				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_12)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_13)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x30
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0xd				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_13)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_14)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x30
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0xe				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_14)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_15)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xf				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_15)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_16)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x10				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_16)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_17)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x30
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x11				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_17)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_18)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x12				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_18)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_19)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x13				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_19)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_20)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x14				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_20)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_21)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x30
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x15				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_21)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_22)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x16				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_22)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_23)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x17				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_23)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_24)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x18				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_24)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_25)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x19				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_25)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_26)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x1a				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_26)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_27)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x1b				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_27)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_28)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x1c				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_28)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_29)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x30
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x1d				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_29)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_30)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x30
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x1e				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_30)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_31)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x1f				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_31)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_32)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x20				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_32)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_33)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x21				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_33)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_34)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x22				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_34)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_35)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x23				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_35)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_36)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x24				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_36)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_37)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x25				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_37)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_38)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x26				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_38)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_39)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x27				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_39)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_40)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x28				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_40)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_41)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x29				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_41)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_42)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x2a				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_42)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_43)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x2b				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_43)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_44)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x2c				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_44)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_45)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x2d				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_45)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_46)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x2e				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_46)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_47)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x2f				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_47)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_48)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x30				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_48)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_49)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x31				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_49)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_50)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x32				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_50)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_51)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x33				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_51)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_52)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x34				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_52)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_53)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x35				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_53)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_54)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x36				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_54)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_55)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x37				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_55)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_56)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x38				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_56)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_57)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x39				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_57)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_58)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x3a				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_58)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_59)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x3b				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_59)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_60)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x3c				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_60)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_61)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x3d				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_61)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_62)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x3e				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_62)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_63)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x3f				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_63)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_64)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x40				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_64)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_65)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x41				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_65)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_66)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x42				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_66)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_67)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x43				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_67)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_68)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x44				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_68)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_69)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x45				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_69)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_70)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x46				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_70)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_71)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x47				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_71)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_72)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x48				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_72)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_73)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x49				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_73)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_74)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x4a				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_74)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_75)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x4b				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_75)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_76)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x4c				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_76)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_77)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x4d				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_77)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_78)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x4e				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_78)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_79)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x4f				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_79)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_80)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x50				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_80)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_81)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x51				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_81)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_82)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x52				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_82)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_83)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x53				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_83)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_84)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x54				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_84)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_85)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x55				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_85)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_86)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x56				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_86)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_87)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x57				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_87)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_88)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x58				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_88)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_89)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x59				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_89)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_90)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x5a				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_90)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_91)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x5b				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_91)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_92)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x5c				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_92)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_93)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x5d				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_93)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_94)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x5e				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_94)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_95)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x5f				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_95)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_96)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x60				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_96)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_97)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x61				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_97)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_98)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x62				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_98)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_99)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x63				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_99)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_100)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x64				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_100)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_101)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x65				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_101)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_102)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x66				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_102)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_103)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x67				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_103)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_104)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x68				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_104)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_105)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x69				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_105)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_106)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x6a				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_106)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_107)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x6b				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_107)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_108)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x6c				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_108)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_109)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x6d				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_109)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_110)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x6e				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_110)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_111)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x6f				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_111)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_112)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x70				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_112)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_113)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x71				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_113)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_114)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x72				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_114)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_115)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x73				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_115)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_116)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x74				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_116)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_117)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x75				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_117)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_118)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x76				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_118)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_119)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x77				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_119)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_120)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x78				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_120)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_121)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x79				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_121)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_122)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x7a				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_122)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_123)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x7b				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_123)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_124)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x7c				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_124)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_125)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x7d				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_125)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_126)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x7e				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_126)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_127)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x7f				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_127)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_128)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x80				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_128)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_129)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x81				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_129)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_130)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x82				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_130)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_131)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x83				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_131)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_132)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x84				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_132)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_133)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x85				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_133)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_134)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x86				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_134)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_135)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x87				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_135)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_136)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x88				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_136)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_137)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x89				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_137)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_138)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x8a				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_138)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_139)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x8b				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_139)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_140)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x8c				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_140)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_141)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x8d				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_141)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_142)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x8e				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_142)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_143)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x8f				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_143)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_144)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x90				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_144)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_145)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x91				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_145)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_146)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x92				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_146)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_147)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x93				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_147)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_148)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x94				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_148)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_149)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x95				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_149)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_150)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x96				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_150)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_151)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x97				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_151)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_152)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x98				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_152)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_153)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x99				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_153)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_154)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x9a				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_154)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_155)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x9b				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_155)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_156)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x9c				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_156)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_157)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x9d				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_157)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_158)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x9e				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_158)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_159)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x9f				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_159)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_160)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xa0				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_160)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_161)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xa1				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_161)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_162)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xa2				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_162)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_163)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xa3				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_163)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_164)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xa4				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_164)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_165)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xa5				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_165)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_166)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xa6				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_166)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_167)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xa7				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_167)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_168)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xa8				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_168)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_169)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xa9				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_169)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_170)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xaa				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_170)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_171)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xab				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_171)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_172)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xac				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_172)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_173)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xad				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_173)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_174)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xae				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_174)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_175)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xaf				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_175)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_176)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xb0				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_176)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_177)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xb1				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_177)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_178)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xb2				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_178)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_179)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xb3				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_179)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_180)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xb4				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_180)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_181)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xb5				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_181)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_182)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xb6				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_182)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_183)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xb7				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_183)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_184)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xb8				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_184)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_185)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xb9				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_185)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_186)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xba				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_186)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_187)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xbb				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_187)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_188)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xbc				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_188)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_189)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xbd				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_189)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_190)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xbe				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_190)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_191)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xbf				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_191)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_192)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xc0				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_192)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_193)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xc1				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_193)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_194)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xc2				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_194)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_195)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xc3				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_195)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_196)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xc4				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_196)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_197)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xc5				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_197)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_198)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xc6				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_198)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_199)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xc7				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_199)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_200)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xc8				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_200)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_201)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xc9				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_201)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_202)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xca				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_202)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_203)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xcb				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_203)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_204)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xcc				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_204)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_205)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xcd				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_205)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_206)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xce				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_206)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_207)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xcf				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_207)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_208)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xd0				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_208)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_209)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xd1				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_209)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_210)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xd2				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_210)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_211)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xd3				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_211)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_212)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xd4				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_212)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_213)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xd5				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_213)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_214)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xd6				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_214)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_215)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xd7				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_215)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_216)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xd8				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_216)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_217)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xd9				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_217)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_218)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xda				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_218)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_219)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xdb				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_219)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_220)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xdc				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_220)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_221)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xdd				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_221)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_222)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xde				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_222)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_223)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xdf				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_223)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_224)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xe0				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_224)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_225)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xe1				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_225)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_226)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xe2				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_226)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_227)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xe3				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_227)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_228)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xe4				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_228)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_229)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xe5				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_229)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_230)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xe6				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_230)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_231)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xe7				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_231)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_232)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xe8				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_232)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_233)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xe9				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_233)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_234)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xea				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_234)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_235)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xeb				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_235)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_236)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xec				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_236)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_237)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xed				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_237)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_238)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xee				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_238)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_239)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xef				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_239)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_240)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xf0				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_240)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_241)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xf1				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_241)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_242)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xf2				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_242)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_243)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xf3				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_243)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_244)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xf4				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_244)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_245)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xf5				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_245)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_246)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xf6				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_246)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_247)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xf7				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_247)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_248)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xf8				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_248)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_249)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xf9				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_249)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_250)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xfa				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_250)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_251)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xfb				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_251)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_252)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xfc				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_252)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_253)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xfd				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_253)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_254)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xfe				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_254)
+
+	.balign	0x10, 0xcc
+ENTRY_START(vector_255)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	16, -40
+	.cfi_offset	51, -32
+	.cfi_offset	49, -24
+	.cfi_offset	7, -16
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0xff				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.Ltrap
+ENTRY_END(vector_255)

@@ -53,9 +53,10 @@ syscall_64_safe_stack:
 	movq	%rsp, %rdi	/* regs */
 	call	do_syscall_64
 	testb	%al, %al	/* the fallback? */
-	jz	iret_user	/* the fallback? */
+	jz	.Liret_user	/* the fallback? */
 	.globl	sysret_64
 sysret_64:
+.Lsysret_64:
 	popq	%r15	/* regs.r15 */
 	popq	%r14	/* regs.r14 */
 	popq	%r13	/* regs.r13 */
@@ -81,1538 +82,13 @@ sysret_64_unsafe_stack:
 	int3	/* nothing is executed past the return */
 	.globl	user_stack_sysret_64_end
 user_stack_sysret_64_end:
-	.balign	0x8, 0xcc
-	.globl	vector_0
-vector_0:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x0	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_1
-vector_1:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x1	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_2
-vector_2:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x2	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_3
-vector_3:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x3	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_4
-vector_4:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x4	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_5
-vector_5:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x5	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_6
-vector_6:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x6	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_7
-vector_7:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x7	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_8
-vector_8:
-	pushq	$0x8	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_9
-vector_9:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x9	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_10
-vector_10:
-	pushq	$0xa	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_11
-vector_11:
-	pushq	$0xb	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_12
-vector_12:
-	pushq	$0xc	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_13
-vector_13:
-	pushq	$0xd	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_14
-vector_14:
-	pushq	$0xe	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_15
-vector_15:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xf	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_16
-vector_16:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x10	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_17
-vector_17:
-	pushq	$0x11	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_18
-vector_18:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x12	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_19
-vector_19:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x13	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_20
-vector_20:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x14	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_21
-vector_21:
-	pushq	$0x15	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_22
-vector_22:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x16	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_23
-vector_23:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x17	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_24
-vector_24:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x18	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_25
-vector_25:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x19	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_26
-vector_26:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x1a	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_27
-vector_27:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x1b	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_28
-vector_28:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x1c	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_29
-vector_29:
-	pushq	$0x1d	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_30
-vector_30:
-	pushq	$0x1e	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_31
-vector_31:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x1f	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_32
-vector_32:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x20	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_33
-vector_33:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x21	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_34
-vector_34:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x22	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_35
-vector_35:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x23	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_36
-vector_36:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x24	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_37
-vector_37:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x25	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_38
-vector_38:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x26	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_39
-vector_39:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x27	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_40
-vector_40:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x28	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_41
-vector_41:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x29	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_42
-vector_42:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x2a	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_43
-vector_43:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x2b	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_44
-vector_44:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x2c	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_45
-vector_45:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x2d	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_46
-vector_46:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x2e	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_47
-vector_47:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x2f	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_48
-vector_48:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x30	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_49
-vector_49:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x31	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_50
-vector_50:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x32	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_51
-vector_51:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x33	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_52
-vector_52:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x34	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_53
-vector_53:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x35	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_54
-vector_54:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x36	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_55
-vector_55:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x37	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_56
-vector_56:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x38	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_57
-vector_57:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x39	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_58
-vector_58:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x3a	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_59
-vector_59:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x3b	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_60
-vector_60:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x3c	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_61
-vector_61:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x3d	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_62
-vector_62:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x3e	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_63
-vector_63:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x3f	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_64
-vector_64:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x40	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_65
-vector_65:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x41	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_66
-vector_66:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x42	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_67
-vector_67:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x43	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_68
-vector_68:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x44	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_69
-vector_69:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x45	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_70
-vector_70:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x46	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_71
-vector_71:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x47	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_72
-vector_72:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x48	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_73
-vector_73:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x49	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_74
-vector_74:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x4a	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_75
-vector_75:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x4b	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_76
-vector_76:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x4c	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_77
-vector_77:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x4d	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_78
-vector_78:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x4e	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_79
-vector_79:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x4f	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_80
-vector_80:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x50	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_81
-vector_81:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x51	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_82
-vector_82:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x52	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_83
-vector_83:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x53	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_84
-vector_84:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x54	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_85
-vector_85:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x55	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_86
-vector_86:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x56	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_87
-vector_87:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x57	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_88
-vector_88:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x58	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_89
-vector_89:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x59	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_90
-vector_90:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x5a	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_91
-vector_91:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x5b	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_92
-vector_92:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x5c	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_93
-vector_93:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x5d	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_94
-vector_94:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x5e	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_95
-vector_95:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x5f	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_96
-vector_96:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x60	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_97
-vector_97:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x61	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_98
-vector_98:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x62	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_99
-vector_99:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x63	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_100
-vector_100:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x64	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_101
-vector_101:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x65	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_102
-vector_102:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x66	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_103
-vector_103:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x67	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_104
-vector_104:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x68	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_105
-vector_105:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x69	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_106
-vector_106:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x6a	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_107
-vector_107:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x6b	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_108
-vector_108:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x6c	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_109
-vector_109:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x6d	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_110
-vector_110:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x6e	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_111
-vector_111:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x6f	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_112
-vector_112:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x70	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_113
-vector_113:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x71	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_114
-vector_114:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x72	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_115
-vector_115:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x73	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_116
-vector_116:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x74	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_117
-vector_117:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x75	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_118
-vector_118:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x76	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_119
-vector_119:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x77	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_120
-vector_120:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x78	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_121
-vector_121:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x79	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_122
-vector_122:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x7a	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_123
-vector_123:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x7b	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_124
-vector_124:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x7c	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_125
-vector_125:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x7d	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_126
-vector_126:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x7e	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_127
-vector_127:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x7f	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_128
-vector_128:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x80	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_129
-vector_129:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x81	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_130
-vector_130:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x82	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_131
-vector_131:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x83	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_132
-vector_132:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x84	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_133
-vector_133:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x85	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_134
-vector_134:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x86	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_135
-vector_135:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x87	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_136
-vector_136:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x88	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_137
-vector_137:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x89	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_138
-vector_138:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x8a	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_139
-vector_139:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x8b	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_140
-vector_140:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x8c	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_141
-vector_141:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x8d	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_142
-vector_142:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x8e	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_143
-vector_143:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x8f	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_144
-vector_144:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x90	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_145
-vector_145:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x91	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_146
-vector_146:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x92	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_147
-vector_147:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x93	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_148
-vector_148:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x94	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_149
-vector_149:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x95	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_150
-vector_150:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x96	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_151
-vector_151:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x97	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_152
-vector_152:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x98	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_153
-vector_153:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x99	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_154
-vector_154:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x9a	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_155
-vector_155:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x9b	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_156
-vector_156:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x9c	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_157
-vector_157:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x9d	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_158
-vector_158:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x9e	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_159
-vector_159:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x9f	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_160
-vector_160:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xa0	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_161
-vector_161:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xa1	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_162
-vector_162:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xa2	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_163
-vector_163:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xa3	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_164
-vector_164:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xa4	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_165
-vector_165:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xa5	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_166
-vector_166:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xa6	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_167
-vector_167:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xa7	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_168
-vector_168:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xa8	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_169
-vector_169:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xa9	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_170
-vector_170:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xaa	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_171
-vector_171:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xab	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_172
-vector_172:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xac	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_173
-vector_173:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xad	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_174
-vector_174:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xae	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_175
-vector_175:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xaf	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_176
-vector_176:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xb0	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_177
-vector_177:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xb1	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_178
-vector_178:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xb2	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_179
-vector_179:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xb3	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_180
-vector_180:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xb4	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_181
-vector_181:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xb5	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_182
-vector_182:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xb6	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_183
-vector_183:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xb7	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_184
-vector_184:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xb8	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_185
-vector_185:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xb9	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_186
-vector_186:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xba	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_187
-vector_187:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xbb	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_188
-vector_188:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xbc	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_189
-vector_189:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xbd	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_190
-vector_190:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xbe	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_191
-vector_191:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xbf	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_192
-vector_192:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xc0	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_193
-vector_193:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xc1	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_194
-vector_194:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xc2	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_195
-vector_195:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xc3	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_196
-vector_196:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xc4	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_197
-vector_197:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xc5	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_198
-vector_198:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xc6	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_199
-vector_199:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xc7	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_200
-vector_200:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xc8	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_201
-vector_201:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xc9	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_202
-vector_202:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xca	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_203
-vector_203:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xcb	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_204
-vector_204:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xcc	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_205
-vector_205:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xcd	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_206
-vector_206:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xce	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_207
-vector_207:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xcf	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_208
-vector_208:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xd0	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_209
-vector_209:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xd1	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_210
-vector_210:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xd2	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_211
-vector_211:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xd3	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_212
-vector_212:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xd4	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_213
-vector_213:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xd5	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_214
-vector_214:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xd6	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_215
-vector_215:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xd7	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_216
-vector_216:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xd8	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_217
-vector_217:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xd9	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_218
-vector_218:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xda	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_219
-vector_219:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xdb	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_220
-vector_220:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xdc	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_221
-vector_221:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xdd	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_222
-vector_222:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xde	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_223
-vector_223:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xdf	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_224
-vector_224:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xe0	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_225
-vector_225:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xe1	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_226
-vector_226:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xe2	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_227
-vector_227:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xe3	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_228
-vector_228:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xe4	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_229
-vector_229:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xe5	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_230
-vector_230:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xe6	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_231
-vector_231:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xe7	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_232
-vector_232:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xe8	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_233
-vector_233:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xe9	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_234
-vector_234:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xea	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_235
-vector_235:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xeb	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_236
-vector_236:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xec	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_237
-vector_237:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xed	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_238
-vector_238:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xee	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_239
-vector_239:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xef	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_240
-vector_240:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xf0	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_241
-vector_241:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xf1	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_242
-vector_242:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xf2	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_243
-vector_243:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xf3	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_244
-vector_244:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xf4	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_245
-vector_245:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xf5	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_246
-vector_246:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xf6	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_247
-vector_247:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xf7	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_248
-vector_248:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xf8	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_249
-vector_249:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xf9	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_250
-vector_250:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xfa	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_251
-vector_251:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xfb	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_252
-vector_252:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xfc	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_253
-vector_253:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xfd	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_254
-vector_254:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xfe	/* regs.vector */
-	jmp	trap
-	.balign	0x8, 0xcc
-	.globl	vector_255
-vector_255:
-	pushq	$0x0	/* regs.error */
-	pushq	$0xff	/* regs.vector */
-	jmp	trap
 	.balign	0x10, 0xcc
 	.globl	return_to_user
 return_to_user:
 	movq	%rdi, %rsp	/* sp = regs */
 	.globl	iret_user
 iret_user:
+.Liret_user:
 	popq	%r15	/* regs.r15 */
 	popq	%r14	/* regs.r14 */
 	popq	%r13	/* regs.r13 */
@@ -1634,6 +110,7 @@ iret_user:
 	.balign	0x10, 0xcc
 	.globl	trap
 trap:
+.Ltrap:
 	clac	/* ac = 0 */
 	cld	/* df = 0 */
 	pushq	%rdi	/* regs.di */
@@ -1671,13 +148,14 @@ trap:
 	lfence	/* gs_spec = fenced */
 	movq	%rsp, %rdi	/* regs */
 	call	do_trap
-	jmp	iret_user
+	jmp	.Liret_user
 .Ltrap_from_kernel:
 	lfence	/* gs_spec = fenced */
 	movq	%rsp, %rdi	/* regs */
 	call	do_trap
 	.globl	iret_kernel
 iret_kernel:
+.Liret_kernel:
 	popq	%r15	/* regs.r15 */
 	popq	%r14	/* regs.r14 */
 	popq	%r13	/* regs.r13 */
@@ -1695,3 +173,1529 @@ iret_kernel:
 	popq	%rdi	/* regs.di */
 	addq	$0x10, %rsp	/* drop the rest of regs */
 	iretq
+	.balign	0x10, 0xcc
+	.globl	vector_0
+vector_0:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x0	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_1
+vector_1:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x1	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_2
+vector_2:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x2	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_3
+vector_3:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x3	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_4
+vector_4:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x4	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_5
+vector_5:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x5	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_6
+vector_6:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x6	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_7
+vector_7:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x7	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_8
+vector_8:
+	pushq	$0x8	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_9
+vector_9:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x9	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_10
+vector_10:
+	pushq	$0xa	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_11
+vector_11:
+	pushq	$0xb	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_12
+vector_12:
+	pushq	$0xc	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_13
+vector_13:
+	pushq	$0xd	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_14
+vector_14:
+	pushq	$0xe	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_15
+vector_15:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xf	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_16
+vector_16:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x10	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_17
+vector_17:
+	pushq	$0x11	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_18
+vector_18:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x12	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_19
+vector_19:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x13	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_20
+vector_20:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x14	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_21
+vector_21:
+	pushq	$0x15	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_22
+vector_22:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x16	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_23
+vector_23:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x17	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_24
+vector_24:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x18	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_25
+vector_25:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x19	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_26
+vector_26:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x1a	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_27
+vector_27:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x1b	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_28
+vector_28:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x1c	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_29
+vector_29:
+	pushq	$0x1d	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_30
+vector_30:
+	pushq	$0x1e	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_31
+vector_31:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x1f	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_32
+vector_32:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x20	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_33
+vector_33:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x21	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_34
+vector_34:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x22	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_35
+vector_35:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x23	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_36
+vector_36:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x24	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_37
+vector_37:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x25	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_38
+vector_38:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x26	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_39
+vector_39:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x27	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_40
+vector_40:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x28	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_41
+vector_41:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x29	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_42
+vector_42:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x2a	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_43
+vector_43:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x2b	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_44
+vector_44:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x2c	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_45
+vector_45:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x2d	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_46
+vector_46:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x2e	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_47
+vector_47:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x2f	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_48
+vector_48:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x30	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_49
+vector_49:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x31	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_50
+vector_50:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x32	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_51
+vector_51:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x33	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_52
+vector_52:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x34	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_53
+vector_53:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x35	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_54
+vector_54:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x36	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_55
+vector_55:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x37	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_56
+vector_56:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x38	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_57
+vector_57:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x39	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_58
+vector_58:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x3a	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_59
+vector_59:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x3b	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_60
+vector_60:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x3c	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_61
+vector_61:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x3d	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_62
+vector_62:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x3e	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_63
+vector_63:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x3f	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_64
+vector_64:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x40	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_65
+vector_65:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x41	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_66
+vector_66:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x42	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_67
+vector_67:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x43	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_68
+vector_68:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x44	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_69
+vector_69:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x45	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_70
+vector_70:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x46	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_71
+vector_71:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x47	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_72
+vector_72:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x48	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_73
+vector_73:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x49	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_74
+vector_74:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x4a	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_75
+vector_75:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x4b	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_76
+vector_76:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x4c	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_77
+vector_77:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x4d	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_78
+vector_78:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x4e	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_79
+vector_79:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x4f	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_80
+vector_80:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x50	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_81
+vector_81:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x51	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_82
+vector_82:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x52	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_83
+vector_83:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x53	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_84
+vector_84:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x54	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_85
+vector_85:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x55	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_86
+vector_86:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x56	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_87
+vector_87:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x57	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_88
+vector_88:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x58	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_89
+vector_89:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x59	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_90
+vector_90:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x5a	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_91
+vector_91:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x5b	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_92
+vector_92:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x5c	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_93
+vector_93:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x5d	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_94
+vector_94:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x5e	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_95
+vector_95:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x5f	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_96
+vector_96:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x60	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_97
+vector_97:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x61	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_98
+vector_98:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x62	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_99
+vector_99:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x63	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_100
+vector_100:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x64	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_101
+vector_101:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x65	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_102
+vector_102:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x66	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_103
+vector_103:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x67	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_104
+vector_104:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x68	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_105
+vector_105:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x69	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_106
+vector_106:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x6a	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_107
+vector_107:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x6b	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_108
+vector_108:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x6c	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_109
+vector_109:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x6d	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_110
+vector_110:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x6e	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_111
+vector_111:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x6f	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_112
+vector_112:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x70	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_113
+vector_113:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x71	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_114
+vector_114:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x72	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_115
+vector_115:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x73	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_116
+vector_116:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x74	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_117
+vector_117:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x75	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_118
+vector_118:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x76	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_119
+vector_119:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x77	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_120
+vector_120:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x78	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_121
+vector_121:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x79	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_122
+vector_122:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x7a	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_123
+vector_123:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x7b	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_124
+vector_124:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x7c	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_125
+vector_125:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x7d	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_126
+vector_126:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x7e	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_127
+vector_127:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x7f	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_128
+vector_128:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x80	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_129
+vector_129:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x81	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_130
+vector_130:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x82	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_131
+vector_131:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x83	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_132
+vector_132:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x84	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_133
+vector_133:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x85	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_134
+vector_134:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x86	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_135
+vector_135:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x87	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_136
+vector_136:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x88	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_137
+vector_137:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x89	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_138
+vector_138:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x8a	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_139
+vector_139:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x8b	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_140
+vector_140:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x8c	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_141
+vector_141:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x8d	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_142
+vector_142:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x8e	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_143
+vector_143:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x8f	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_144
+vector_144:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x90	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_145
+vector_145:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x91	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_146
+vector_146:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x92	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_147
+vector_147:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x93	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_148
+vector_148:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x94	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_149
+vector_149:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x95	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_150
+vector_150:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x96	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_151
+vector_151:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x97	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_152
+vector_152:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x98	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_153
+vector_153:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x99	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_154
+vector_154:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x9a	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_155
+vector_155:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x9b	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_156
+vector_156:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x9c	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_157
+vector_157:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x9d	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_158
+vector_158:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x9e	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_159
+vector_159:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x9f	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_160
+vector_160:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xa0	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_161
+vector_161:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xa1	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_162
+vector_162:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xa2	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_163
+vector_163:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xa3	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_164
+vector_164:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xa4	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_165
+vector_165:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xa5	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_166
+vector_166:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xa6	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_167
+vector_167:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xa7	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_168
+vector_168:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xa8	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_169
+vector_169:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xa9	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_170
+vector_170:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xaa	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_171
+vector_171:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xab	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_172
+vector_172:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xac	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_173
+vector_173:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xad	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_174
+vector_174:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xae	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_175
+vector_175:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xaf	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_176
+vector_176:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xb0	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_177
+vector_177:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xb1	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_178
+vector_178:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xb2	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_179
+vector_179:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xb3	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_180
+vector_180:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xb4	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_181
+vector_181:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xb5	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_182
+vector_182:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xb6	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_183
+vector_183:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xb7	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_184
+vector_184:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xb8	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_185
+vector_185:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xb9	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_186
+vector_186:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xba	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_187
+vector_187:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xbb	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_188
+vector_188:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xbc	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_189
+vector_189:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xbd	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_190
+vector_190:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xbe	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_191
+vector_191:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xbf	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_192
+vector_192:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xc0	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_193
+vector_193:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xc1	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_194
+vector_194:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xc2	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_195
+vector_195:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xc3	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_196
+vector_196:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xc4	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_197
+vector_197:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xc5	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_198
+vector_198:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xc6	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_199
+vector_199:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xc7	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_200
+vector_200:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xc8	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_201
+vector_201:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xc9	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_202
+vector_202:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xca	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_203
+vector_203:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xcb	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_204
+vector_204:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xcc	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_205
+vector_205:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xcd	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_206
+vector_206:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xce	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_207
+vector_207:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xcf	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_208
+vector_208:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xd0	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_209
+vector_209:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xd1	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_210
+vector_210:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xd2	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_211
+vector_211:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xd3	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_212
+vector_212:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xd4	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_213
+vector_213:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xd5	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_214
+vector_214:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xd6	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_215
+vector_215:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xd7	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_216
+vector_216:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xd8	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_217
+vector_217:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xd9	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_218
+vector_218:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xda	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_219
+vector_219:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xdb	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_220
+vector_220:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xdc	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_221
+vector_221:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xdd	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_222
+vector_222:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xde	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_223
+vector_223:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xdf	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_224
+vector_224:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xe0	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_225
+vector_225:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xe1	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_226
+vector_226:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xe2	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_227
+vector_227:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xe3	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_228
+vector_228:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xe4	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_229
+vector_229:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xe5	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_230
+vector_230:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xe6	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_231
+vector_231:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xe7	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_232
+vector_232:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xe8	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_233
+vector_233:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xe9	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_234
+vector_234:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xea	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_235
+vector_235:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xeb	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_236
+vector_236:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xec	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_237
+vector_237:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xed	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_238
+vector_238:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xee	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_239
+vector_239:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xef	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_240
+vector_240:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xf0	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_241
+vector_241:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xf1	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_242
+vector_242:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xf2	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_243
+vector_243:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xf3	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_244
+vector_244:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xf4	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_245
+vector_245:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xf5	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_246
+vector_246:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xf6	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_247
+vector_247:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xf7	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_248
+vector_248:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xf8	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_249
+vector_249:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xf9	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_250
+vector_250:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xfa	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_251
+vector_251:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xfb	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_252
+vector_252:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xfc	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_253
+vector_253:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xfd	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_254
+vector_254:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xfe	/* regs.vector */
+	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	vector_255
+vector_255:
+	pushq	$0x0	/* regs.error */
+	pushq	$0xff	/* regs.vector */
+	jmp	.Ltrap

@@ -59,6 +59,8 @@ def _end(opened: list[str]) -> list[str]:
 def _label(line: LabelLine, opened: list[str], unwind: Unwind) -> list[str]:
     if line.kind == "local":
         return [f"{line.name}:", *(f"\t{d}" for d in unwind.resume(line))]
+    if line.kind == "alias":
+        return [f"{line.name}:"]
     if line.kind == "inner":
         return [f"ENTRY_INNER({line.name})"]
     out = _end(opened)
@@ -100,7 +102,7 @@ def flat_text(spec: Spec, code: Code, configuration: Configuration) -> str:
     """The flat form as a file: for assemblers that know no private macros."""
     out = [notice(spec, "/* {} */"), f"/* Configuration: {configuration.name}. */", ""]
     for line in code.flat(configuration):
-        if isinstance(line, LabelLine) and line.kind != "local":
+        if isinstance(line, LabelLine) and line.kind not in ("local", "alias"):
             out.append(f"\t.globl\t{line.name}")
         comment = f"\t/* {line.comment} */" if isinstance(line, Insn) and line.comment else ""
         out += [(text if text.endswith(":") else "\t" + text.replace(" ", "\t", 1)) + comment for text in _flat(spec, line, "")]

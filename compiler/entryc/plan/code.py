@@ -35,7 +35,7 @@ class LabelLine:
     """A label; `entry` ones are symbols that hardware or C enters, `local` ones never leave the file."""
 
     name: str
-    kind: str                                   # entry, exit, inner, local
+    kind: str                                   # entry, exit, inner, local, alias (a local name of the symbol before it)
     guard: Guard = frozenset()
     comment: str = ""
     below: int | None = None                    # bytes from sp up to the frame's end; None: there is no frame yet

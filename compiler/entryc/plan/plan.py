@@ -12,9 +12,9 @@ from ..source.text import Span
 from .code import AlignLine, Code, Insn, LabelLine, Line, OrgLine
 from .select import find
 from .values import UNKNOWN, Machine, Value, join
-from .walk import DecisionSite, Piece, Transfer, Walker
+from .walk import DecisionSite, Piece, Transfer, Walker, local_label
 
-PATH_ALIGN = 16
+PATH_ALIGN = 16                                 # also larger than a vector stub: the place of one never depends on the size of another
 TABLE = "entry_vectors"
 
 
@@ -68,10 +68,18 @@ class _Planner:
             return []
         self._place_table([p for p in entries if p.event is not None and p.event.found[0] == "table"])
         for path in entries:
+            if path.number is None:
+                self._place_path(path)
+        self._place_pending()
+        for path in entries:                    # last, so that their jumps go backwards: all assemblers size those alike
             self._place_path(path)
-        while pending := [n for n in self.planned if n not in self.placed]:
-            self._place(pending[0])
+        self._place_pending()
         return self.out
+
+    def _place_pending(self) -> None:
+        waiting = {p.name for p in self.spec.paths.values() if p.number is not None}
+        while pending := [n for n in self.planned if n not in self.placed and n not in waiting]:
+            self._place(pending[0])
 
     def _note(self, piece: Piece) -> None:
         for transfer in piece.transfers:
@@ -132,7 +140,7 @@ class _Planner:
             span *= 2
         self.out += [AlignLine(span), LabelLine(TABLE, "entry", comment="the vector table")]
         for offset, path in slots:
-            jump = find(self.spec.arch, Control("jump", path.name))
+            jump = find(self.spec.arch, Control("jump", local_label(path.name)))
             assert jump is not None
             self.out += [OrgLine(TABLE, offset), Insn(*jump, comment=path.event.name if path.event else "", span=path.span, step=f"table:{path.name}")]
         self.out.append(OrgLine(TABLE, slots[-1][0] + size))
@@ -144,14 +152,18 @@ class _Planner:
     def _place(self, name: str, numbered: bool = False) -> None:
         """A piece with its arms; what it goes on to follows directly when it has no place yet, else a jump."""
         kind = self.spec.paths[name].kind
-        self.out += [AlignLine(8 if numbered else PATH_ALIGN), self._label(name, "exit" if kind in ("exit", "path") else "entry")]
+        self.out += [AlignLine(PATH_ALIGN), *self._label(name, "exit" if kind in ("exit", "path") else "entry")]
         self.placed.add(name)
         piece = self.planned[name]
         self._body(piece, numbered)
 
-    def _label(self, name: str, kind: str) -> LabelLine:
+    def _label(self, name: str, kind: str) -> list[Line]:
+        """The global symbol, and where jumps go to it from within."""
         start = self.planned[name].start
-        return LabelLine(name, kind, below=start.below, frame=start.frame, saved=tuple(start.slots))
+        symbol = LabelLine(name, kind, below=start.below, frame=start.frame, saved=tuple(start.slots))
+        path = self.spec.paths[name]
+        jumped = kind == "exit" or (path.event is not None and path.event.found[0] == "table")
+        return [symbol, LabelLine(local_label(name), "alias")] if jumped else [symbol]
 
     def _body(self, piece: Piece, numbered: bool) -> None:
         self.out += piece.lines
@@ -164,10 +176,10 @@ class _Planner:
     def _go(self, target: str, numbered: bool, piece: Piece) -> None:
         if target not in self.placed and not numbered:
             self.placed.add(target)
-            self.out.append(self._label(target, "exit"))
+            self.out += self._label(target, "exit")
             self._body(self.planned[target], False)
             return
-        jump = find(self.spec.arch, Control("jump", target))
+        jump = find(self.spec.arch, Control("jump", local_label(target)))
         assert jump is not None
         guard = self.spec.paths[target].guard
         self.out.append(Insn(*jump, guard=guard, span=self.spec.paths[target].span, step=f"go:{piece.name}:{target}"))

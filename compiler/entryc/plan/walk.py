@@ -735,8 +735,8 @@ class Walker:
             self.error("E337", f"an exit by method is among two, not {len(step.targets)}", step.span, "the first is taken unless C returns 0")
             self.ended = ""
             return
-        code = branch(self.arch, Binary("eq", Cast(8, False, Reg(self.arch.abi.result)), Num(0)), step.targets[1]) or \
-            branch(self.arch, Binary("eq", Cast(32, False, Reg(self.arch.abi.result)), Num(0)), step.targets[1])
+        code = branch(self.arch, Binary("eq", Cast(8, False, Reg(self.arch.abi.result)), Num(0)), local_label(step.targets[1])) or \
+            branch(self.arch, Binary("eq", Cast(32, False, Reg(self.arch.abi.result)), Num(0)), local_label(step.targets[1]))
         if code is None:
             raise NoForm(f"{self.arch.name} has no test for a zero result")
         self.emit(step, code, "the fallback?")
@@ -786,6 +786,11 @@ class Walker:
             if self.machine.regs.get(slot.home) != Value("slot", slot.name):
                 self.error("E341", f"register '{slot.home}' is not restored from {frame.name}.{slot.name} before the return", step.span,
                            "restore all, or say that it is lost: exit … loses " + slot.home)
+
+
+def local_label(path: str) -> str:
+    """Jumps go to local labels: for a global one an assembler may keep a relocation and the long form."""
+    return f".L{path}"
 
 
 def window_label(window: str, path: str, side: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from ..image.image import Image
 from ..model.arch import Arch, Form
 
-NUMBER = re.compile(r"-?(0x[0-9a-f]+|\d+)")
+OFFSET = r"\s*,\s*\s*\#?"                       # how the text before an immediate offset looks as a pattern
 LONGEST = 16
 
 
@@ -122,8 +122,14 @@ def patterns(arch: Arch) -> list[tuple[Form, re.Pattern[str], dict[str, dict[str
             kinds = {k.name for k in form.params[name]}
             if "imm" in kinds or "label" in kinds or "function" in kinds:
                 choice = r"-?(?:0x[0-9a-f]+|\d+)"
-                if regex.endswith("(?:\\$)?") or operands[hole.end():hole.end() + 1] == "(":
-                    choice = f"(?:{choice})?" if operands[hole.end():hole.end() + 1] == "(" else choice
+                if operands[hole.end():hole.end() + 1] == "(":          # a zero displacement is not printed
+                    choice = f"(?:{choice})?"
+                elif operands[hole.end():hole.end() + 1] == "]" and regex.endswith(OFFSET):
+                    regex = regex.removesuffix(OFFSET) + rf"(?:{OFFSET}(?P<{name}>{choice}))?"
+                    position = hole.end()
+                    continue
+                elif "imm" not in kinds:
+                    regex += r"\#?"
             else:
                 wanted = {"gpr": "gpr", "sp": "stack", "system": "system"}
                 table = {(r.views[int(width)] if width else r.text): r.name for r in arch.registers.values()
@@ -138,7 +144,7 @@ def patterns(arch: Arch) -> list[tuple[Form, re.Pattern[str], dict[str, dict[str
 
 
 def _literal(text: str) -> str:
-    return re.escape(text).replace(r"\ ", r"\s*").replace(",", r"\s*,\s*").replace(r"\$", r"\$").replace(r"\#", r"\#?")
+    return re.escape(text).replace(r"\ ", r"\s*").replace(",", r"\s*,\s*").replace(r"\#", r"\#?")
 
 
 def match(table: list[tuple[Form, re.Pattern[str], dict[str, dict[str, str]]]], mnemonic: str, text: str) -> tuple[Form | None, dict[str, str | int]]:

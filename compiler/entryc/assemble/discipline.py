@@ -1,0 +1,143 @@
+"""No active code, checked on the bytes: every instruction classified, decisions only where declared, no loop, nothing unreached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..image.image import Image
+from ..model.arch import Control
+from ..model.spec import Configuration, Spec
+from ..prove.lift import Lifter
+from ..source.finding import Finding
+from .decode import Decoded, decode_all
+
+
+MOST = 5
+
+
+@dataclass(frozen=True)
+class Result:
+    """Findings, how many instructions each role has, and the decisions found: address -> kind."""
+
+    findings: list[Finding]
+    roles: dict[str, int]
+    decisions: dict[int, str]
+
+
+def check(spec: Spec, image: Image, configuration: Configuration, externs: frozenset[str]) -> Result:
+    """Discipline of one assembled configuration."""
+    arch = spec.arch
+    lifter = Lifter(arch, image)
+    findings: list[Finding] = []
+    code: dict[int, Decoded] = {}
+    where = f"configuration {configuration.name}"
+    table = image.symbols.get("entry_vectors", 0)
+    slots = [table + p.event.found[1] for p in spec.of_kind("entry") if p.event is not None and p.event.found[0] == "table"]
+    for row in decode_all(arch, image, lifter, slots):
+        if isinstance(row, int):
+            findings.append(Finding("D201", "error", f"{where}: the byte at {row:#x} is neither padding nor an instruction"))
+            continue
+        code[row.address] = row
+        if row.second != row.size:
+            findings.append(Finding("D202", "error", f"{where}: two decoders disagree at {row.address:#x} ({row.text}): {row.size} and {row.second} bytes"))
+        if row.form is None:
+            findings.append(Finding("D203", "error", f"{where}: '{row.text}' at {row.address:#x} has no row in the .arch file"))
+    roles: dict[str, int] = {}
+    for row in code.values():
+        if row.form is not None:
+            roles[row.form.role] = roles.get(row.form.role, 0) + 1
+    walker = _Walker(spec, image, code, externs, where)
+    starts = [p.name for p in spec.paths.values() if p.kind in ("entry", "routine") and configuration.holds(p.guard)]
+    starts += ["entry_vectors"] if "entry_vectors" in image.symbols else []
+    for name in starts:
+        if name in image.symbols:
+            walker.walk(image.symbols[name], name)
+        else:
+            findings.append(Finding("D204", "error", f"{where}: the code has no symbol '{name}'"))
+    findings += walker.findings
+    findings += _ceilings(spec, walker.decisions, where)
+    stops = {name for row in arch.returns for name in row.stops}
+    for address, row in code.items():
+        if address not in walker.reached and address not in slots and not (row.form is not None and row.form.name in stops):
+            findings.append(Finding("D205", "error", f"{where}: '{row.text}' at {address:#x} is reached from no entry point"))
+    return Result(_few(findings), roles, walker.decisions)
+
+
+def _few(findings: list[Finding]) -> list[Finding]:
+    """The first of each code: one cause tends to show at many addresses."""
+    out: list[Finding] = []
+    for code in dict.fromkeys(f.code for f in findings):
+        rows = [f for f in findings if f.code == code]
+        out += rows[:MOST]
+        if len(rows) > MOST:
+            out.append(Finding(code, "error", f"… and {len(rows) - MOST} more of this kind"))
+    return out
+
+
+def _ceilings(spec: Spec, decisions: dict[int, str], where: str) -> list[Finding]:
+    out: list[Finding] = []
+    for kind in sorted(set(decisions.values())):
+        count = sum(1 for k in decisions.values() if k == kind)
+        declared = spec.decisions.get(kind)
+        if declared is None:
+            out.append(Finding("D206", "error", f"{where}: the code decides ({kind}) and the spec declares no such decision"))
+        elif count > declared.most:
+            out.append(Finding("D206", "error", f"{where}: {count} decisions of kind '{kind}', {declared.most} declared", declared.span))
+    return out
+
+
+class _Walker:
+    """Follows control flow on the bytes. A branch before the C call tests the origin, one behind it the method."""
+
+    def __init__(self, spec: Spec, image: Image, code: dict[int, Decoded], externs: frozenset[str], where: str) -> None:
+        self.spec, self.code, self.where = spec, code, where
+        self.names = {image.symbols[n]: n for n in externs if n in image.symbols}
+        self.reached: set[int] = set()
+        self.decisions: dict[int, str] = {}
+        self.findings: list[Finding] = []
+
+    def walk(self, start: int, name: str) -> None:
+        todo: list[tuple[int, bool, frozenset[int]]] = [(start, False, frozenset())]
+        seen: set[tuple[int, bool]] = set()
+        while todo:
+            at, called, path = todo.pop()
+            while True:
+                if at in path:
+                    self.error("D207", f"{name} has a loop at {at:#x}")
+                    break
+                if (at, called) in seen:
+                    break
+                seen.add((at, called))
+                row = self.code.get(at)
+                if row is None:
+                    self.error("D208", f"{name} runs into {at:#x}, where no instruction starts")
+                    break
+                self.reached.add(at)
+                path = path | {at}
+                kind = self.control(row)
+                if kind in ("return", "stop"):
+                    break
+                if kind in ("call", "jump") and row.target in self.names:
+                    if kind == "jump":
+                        break
+                    called = True
+                elif kind == "call":
+                    self.error("D209", f"{name} calls {row.target or 0:#x}, which is no declared C function")
+                    break
+                elif kind == "jump":
+                    at = row.target or 0
+                    continue
+                elif kind == "branch":
+                    self.decisions[at] = "method" if called else "origin"
+                    todo.append((row.target or 0, called, path))
+                at += row.size
+
+    def control(self, row: Decoded) -> str:
+        if row.form is None:
+            return "stop"
+        return next((e.kind for e in row.form.effects if isinstance(e, Control)), "")
+
+    def error(self, code: str, message: str) -> None:
+        finding = Finding(code, "error", f"{self.where}: {message}")
+        if finding not in self.findings:
+            self.findings.append(finding)

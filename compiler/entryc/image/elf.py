@@ -1,0 +1,64 @@
+"""Linked ELF files as images: executable sections and symbols. Files are treated as hostile."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from ..model.arch import Arch
+from ..source.finding import Finding, Findings
+from .image import Image
+
+LARGEST = 512 * 1024 * 1024
+EXECUTABLE = 0x4
+
+
+def _fail(message: str, help: str | None = None) -> Findings:
+    return Findings([Finding("E410", "error", message, help=help)])
+
+
+def read_image(arch: Arch, path: Path) -> Image:
+    """The executable sections of a linked file. Raises Findings for what is no linked ELF file of this CPU."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise _fail(f"{path} is larger than {LARGEST} bytes")
+        data = path.read_bytes()
+    except OSError as error:
+        raise _fail(f"{path} cannot be read: {error.strerror}") from None
+    return parse_image(arch, data, str(path))
+
+
+def parse_image(arch: Arch, data: bytes, name: str) -> Image:
+    """The same, from bytes."""
+    import io
+
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import SymbolTableSection
+    if data[:4] != b"\x7fELF":
+        raise _fail(f"{name} is not an ELF file")
+    segments: list[tuple[int, bytes]] = []
+    symbols: dict[str, int] = {}
+    try:
+        elf = ELFFile(io.BytesIO(data))
+        if elf["e_machine"] != arch.tools["elf"][0]:
+            raise _fail(f"{name} is code for {elf['e_machine']}, the spec is for {arch.name}")
+        if elf["e_type"] not in ("ET_EXEC", "ET_DYN"):
+            raise _fail(f"{name} is not linked ({elf['e_type']})", "link it first: addresses are part of the proof")
+        for section in elf.iter_sections():
+            if section["sh_flags"] & EXECUTABLE and section["sh_type"] == "SHT_PROGBITS" and section["sh_size"]:
+                content = section.data()
+                if len(content) != section["sh_size"]:
+                    raise _fail(f"{name}: section {section.name} reaches past the end of the file")
+                segments.append((section["sh_addr"], content))
+            if isinstance(section, SymbolTableSection):
+                for symbol in section.iter_symbols():
+                    if symbol.name and symbol["st_shndx"] != "SHN_UNDEF":
+                        symbols.setdefault(symbol.name, symbol["st_value"])
+    except (ELFError, KeyError, ValueError, TypeError, AttributeError, OverflowError, UnicodeDecodeError, MemoryError, RecursionError) as error:
+        raise _fail(f"{name} is damaged: {type(error).__name__}") from None
+    if not segments:
+        raise _fail(f"{name} has no executable section")
+    if not symbols:
+        raise _fail(f"{name} has no symbols", "give the file before it is stripped")
+    return Image(tuple(segments), symbols, hashlib.sha256(data).hexdigest())
