@@ -18,7 +18,7 @@ from .. import resources
 from .finding import Finding, Findings
 from .text import SourceFile, Span
 
-MAX_DEPTH = 200
+MAX_DEPTH = 100
 
 # What a reader calls the terminals; the others are shown as they are written.
 WORDS = {"_SEP": "end of line", "_LB": "'{'", "_RB": "'}'", "_COMMA": "','", "NAME": "a name", "INT": "a number",
