@@ -103,7 +103,11 @@ def boot(arch: str, config: str, kernel: Path, timeout: float = 120) -> BootResu
     good_exit, *command = shlex.split(shown)
     start = time.monotonic()
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     ) as process:
         try:
             output, _ = process.communicate(timeout=timeout)
@@ -113,6 +117,6 @@ def boot(arch: str, config: str, kernel: Path, timeout: float = 120) -> BootResu
             output, _ = process.communicate()
             status = None
     lines = [line.rstrip() for line in output.decode("utf-8", "replace").splitlines() if line.strip()]
-    return BootResult(
-        lines, status, int(good_exit), time.monotonic() - start, _scenarios(lines, "PASS"), _scenarios(lines, "FAIL")
-    )
+    seconds = time.monotonic() - start
+    passed, failed = _scenarios(lines, "PASS"), _scenarios(lines, "FAIL")
+    return BootResult(lines, status, int(good_exit), seconds, passed, failed)

@@ -13,7 +13,7 @@ def _asm(
     instead: tuple[str, ...] = (),
     config: str = "base",
 ) -> Defect:
-    """Replace (or drop) neighbouring instructions of a path of entry.S: the first place where they stand so."""
+    """Replace (or drop) neighbouring instructions of a path of entry.S, where they first stand so."""
     line = r"\t{}[ \t]*(?:/\*[^\n]*)?\n(?:\t\.cfi[^\n]*\n)*"
     lines = "".join(line.format(text.replace(" ", r"[ \t]+")) for text in instructions)
     pattern = rf"(?ms)(^ENTRY_START\({path}\)(?:(?!^ENTRY_END).)*?\n){lines}"
@@ -42,12 +42,14 @@ def _pop(*registers: str) -> tuple[str, ...]:
 
 ASSEMBLY = [
     _asm("bad-number", "another register in the number's slot", "syscall_64", _push("rax"), _push("rcx")),
-    _asm("registers", "rbx and rbp swapped when saved", "syscall_64", _push("rbx", "rbp"), _push("rbp", "rbx")),
+    _asm("registers", "rbx and rbp swapped when saved", "syscall_64", _push("rbx", "rbp"),
+         _push("rbp", "rbx")),
     _asm("registers", "r10 not saved", "syscall_64", _push("r10"), _push("r9")),
     _asm("registers", "a register too many", "syscall_64", _push("r15"), _push("r15", "r15")),
     _asm("registers", "the user's GS base kept", "syscall_64", ("swapgs",)),
     _asm("registers", "the user's stack kept", "syscall_64", (r"movq %gs:0x4, %rsp",)),
-    _asm("registers", "r12 and rbp swapped when restored", "sysret_64", _pop("r12", "rbp"), _pop("rbp", "r12")),
+    _asm("registers", "r12 and rbp swapped when restored", "sysret_64", _pop("r12", "rbp"),
+         _pop("rbp", "r12")),
     _asm("registers", "the kernel's GS base kept", "sysret_64", ("swapgs",)),
     _asm("registers", "the kernel's stack kept", "sysret_64", (r"movq 0x28\(%rsp\), %rsp",)),
     _asm("interrupts", "rdi and rsi swapped when saved", "trap", _push("rdi", "rsi"), _push("rsi", "rdi")),
@@ -57,20 +59,25 @@ ASSEMBLY = [
     _asm("interrupts", "the kernel's GS base kept", "iret_user", ("swapgs",)),
     _asm("interrupts", "r9 and r8 swapped when restored", "iret_user", _pop("r9", "r8"), _pop("r8", "r9")),
     _asm("faults", "no filler without an error code", "vector_6", (r"pushq \$0x0",)),
-    _asm("faults", "a filler beside an error code", "vector_13", (r"pushq \$0xd",), ("pushq $0", "pushq $13")),
+    _asm("faults", "a filler beside an error code", "vector_13", (r"pushq \$0xd",),
+         ("pushq $0", "pushq $13")),
     _asm("faults", "wrong vector number", "vector_4", (r"pushq \$0x4",), ("pushq $5",)),
-    _asm("preempt", "r14 and r13 swapped when restored", "iret_kernel", _pop("r14", "r13"), _pop("r13", "r14")),
+    _asm("preempt", "r14 and r13 swapped when restored", "iret_kernel", _pop("r14", "r13"),
+         _pop("r13", "r14")),
     _asm("preempt", "the user's GS base in the kernel", "iret_kernel", ("iretq",), ("swapgs", "iretq")),
     _asm("preempt", "origin test inverted", "trap", ("jz .Ltrap_from_kernel",), ("jnz .Ltrap_from_kernel",)),
-    _asm("fork-return", "not the given frame", "return_to_user", (r"movq %rdi, %rsp",), ("leaq 8(%rdi), %rsp",)),
-    _asm("fork-return", "r15 and r14 swapped when restored", "iret_user", _pop("r15", "r14"), _pop("r14", "r15")),
+    _asm("fork-return", "not the given frame", "return_to_user", (r"movq %rdi, %rsp",),
+         ("leaq 8(%rdi), %rsp",)),
+    _asm("fork-return", "r15 and r14 swapped when restored", "iret_user", _pop("r15", "r14"),
+         _pop("r14", "r15")),
     _asm("methods", "method test inverted", "syscall_64", ("jz iret_user",), ("jnz iret_user",)),
 ]
 
 _AFTER_WORK = r"(notify_resume\(regs\);\n\t\t\}\n)\t\tENTRY_IRQS_OFF\(\);\n"
 
 C_CODE = [
-    _c("bad-number", "the number's upper half ignored", r"number = regs->error;", "number = (uint32_t)regs->error;"),
+    _c("bad-number", "the number's upper half ignored", r"number = regs->error;",
+       "number = (uint32_t)regs->error;"),
     _c("bad-number", "one number too many", r"number >= 10", "number > 10"),
     _c("bad-number", "another error", r"\(uint64_t\)-38;", "(uint64_t)-22;"),
     _c("registers", "fourth argument from rcx", r"regs->r10", "regs->cx"),
@@ -85,7 +92,8 @@ C_CODE = [
     _clause("high ip", r"regs->ip < USER_END"),
     _clause("rf or tf", r"\(regs->flags & [^\n]*\) == 0"),
     _c("methods", "refusals not counted", r"counts->refused\[refusal\]\+\+;", ""),
-    _c("methods", "SYSRET counted as IRET", r"counts->returned\[RETURN_64_SYSRET\]", "counts->returned[RETURN_64_IRET]"),
+    _c("methods", "SYSRET counted as IRET", r"counts->returned\[RETURN_64_SYSRET\]",
+       "counts->returned[RETURN_64_IRET]"),
     _c("exit-work", "one-shot flag not cleared", r"thread_flags_clear\(NOTIFY_RESUME\);", ""),
     _c("exit-work", "signals not looked for", r"NEED_RESCHED \| SIGPENDING \|", "NEED_RESCHED |"),
     _c("exit-work", "flags read with interrupts on", _AFTER_WORK, r"\1"),

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* The local APIC: the periodic timer of each CPU, and the start of the second CPU. */
+#include "kernel.h"
+
+#define APIC ((volatile uint32_t *)0xfee00000)
+#define AT(offset) APIC[(offset) / 4]
+
+#define APIC_EOI       0x0b0
+#define APIC_SPURIOUS  0x0f0
+#define APIC_ICR_LOW   0x300
+#define APIC_ICR_HIGH  0x310
+#define APIC_TIMER     0x320
+#define APIC_TIMER_SET 0x380
+#define APIC_TIMER_DIV 0x3e0
+#define TIMER_PERIODIC (1u << 17)
+#define ICR_INIT       0x4500u
+#define ICR_START      0x4600u
+#define ICR_PENDING    (1u << 12)
+#define DIVIDE_BY_1    0xbu
+
+void apic_setup(void)
+{
+	outb(0x21, 0xff); /* no interrupt comes from the old controllers */
+	outb(0xa1, 0xff);
+	AT(APIC_SPURIOUS) = 0x100 | SPURIOUS_VECTOR;
+}
+
+void apic_end(void)
+{
+	AT(APIC_EOI) = 0;
+}
+
+static void send(unsigned int id, uint32_t command)
+{
+	AT(APIC_ICR_HIGH) = id << 24;
+	AT(APIC_ICR_LOW) = command;
+	while (AT(APIC_ICR_LOW) & ICR_PENDING)
+		cpu_relax();
+}
+
+/* The emulator needs no pause between the two. */
+void apic_start_cpu(unsigned int id, unsigned int page)
+{
+	send(id, ICR_INIT);
+	send(id, ICR_START | page >> 12);
+}
+
+/* The emulator's APIC counts at 1 GHz. */
+void cpu_timer_start(uint32_t microseconds)
+{
+	AT(APIC_TIMER_DIV) = DIVIDE_BY_1;
+	AT(APIC_TIMER) = TIMER_PERIODIC | TIMER_VECTOR;
+	AT(APIC_TIMER_SET) = microseconds * 1000;
+}
