@@ -96,7 +96,7 @@ def _scenarios(lines: list[str], word: str) -> dict[str, str]:
     return found
 
 
-def boot(arch: str, config: str, kernel: Path, timeout: float = 120) -> BootResult:
+def boot(arch: str, config: str, kernel: Path, timeout: float = 300) -> BootResult:
     """Boot a kernel that build_kernel() made; a kernel that hangs is stopped."""
     show = _make(arch, config, kernel.parent, "emulator")
     shown = subprocess.run(show, capture_output=True, text=True, check=True).stdout

@@ -45,7 +45,7 @@ ASSEMBLY = [
     _row("preempt", "the kernel's flags not restored", "eret_kernel", r"msr\tspsr_el1, x22"),
     _row("fork-return", "stack pointer is not the frame", "return_to_user", r"mov\tsp, x0",
          "sub\tsp, x0, #0x10"),
-    _row("fork-return", "first entry without the user's stack pointer", "return_to_user", r"b\teret_user",
+    _row("fork-return", "first entry without the user's stack pointer", "return_to_user", r"b\t(?:\.L)?eret_user",
          "b\teret_kernel"),
     _row("bases", "tpidr_el0 used as scratch", "eret_user", r"msr\tsp_el0, x23",
          "msr\ttpidr_el0, x23\n\tmsr\tsp_el0, x23"),

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..image.image import Image
-from ..model.arch import Control
 from ..model.spec import Configuration, Spec
 from ..prove.lift import Lifter
 from ..source.finding import Finding
 from .decode import Decoded, decode_all
-
 
 MOST = 5
 
@@ -38,8 +36,8 @@ def check(spec: Spec, image: Image, configuration: Configuration, externs: froze
             findings.append(Finding("D201", "error", f"{where}: the byte at {row:#x} is neither padding nor an instruction"))
             continue
         code[row.address] = row
-        if row.second != row.size:
-            findings.append(Finding("D202", "error", f"{where}: two decoders disagree at {row.address:#x} ({row.text}): {row.size} and {row.second} bytes"))
+        if row.problem is not None:
+            findings.append(Finding("D202", "error", f"{where}: two decoders disagree at {row.address:#x} ({row.text}): {row.problem}"))
         if row.form is None:
             findings.append(Finding("D203", "error", f"{where}: '{row.text}' at {row.address:#x} has no row in the .arch file"))
     roles: dict[str, int] = {}
@@ -114,7 +112,7 @@ class _Walker:
                     break
                 self.reached.add(at)
                 path = path | {at}
-                kind = self.control(row)
+                kind = row.flow if row.form is not None else "stop"
                 if kind in ("return", "stop"):
                     break
                 if kind in ("call", "jump") and row.target in self.names:
@@ -131,11 +129,6 @@ class _Walker:
                     self.decisions[at] = "method" if called else "origin"
                     todo.append((row.target or 0, called, path))
                 at += row.size
-
-    def control(self, row: Decoded) -> str:
-        if row.form is None:
-            return "stop"
-        return next((e.kind for e in row.form.effects if isinstance(e, Control)), "")
 
     def error(self, code: str, message: str) -> None:
         finding = Finding(code, "error", f"{self.where}: {message}")

@@ -6,19 +6,24 @@ every call is a fresh child process, every number is hexadecimal, and no bytes a
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..model.arch import Arch
 
 SECONDS = 120
 START = "entryc_flat_start"
-DECIMAL = re.compile(r"(?<![\w.%])-?[0-9]+(?![\w:])")
-FORBIDDEN = re.compile(r"^\s*\.(section|text|pushsection|popsection|size|include|align|inst)\b|^\s*[0-9]+:|\bj\w+\s+[0-9]+[bf]\b")
-SEGMENT = re.compile(r"%[fg]s:-?0x[0-9a-f]+(?![0-9a-f(])")
+# Whatever begins with a digit: only 0x… is read as meant. "10" is taken as hexadecimal, "1f" is no local label here.
+DIGITS = re.compile(r"(?<![\w.%])[0-9]\w*")
+HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
+FORBIDDEN = re.compile(r"^\s*\.(section|text|data|pushsection|popsection|previous|size|include|align|inst|error)\b")
+# A segment with nothing but an address: it would become relative to the instruction pointer.
+SEGMENT = re.compile(r"%\w+:[^\s,()]++(?!\()")
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,12 @@ def lint(lines: Sequence[str]) -> str | None:
     for line in lines:
         code = re.sub(r"/\*.*?\*/", "", line)
         if FORBIDDEN.search(code):
-            return f"'{line.strip()}' is a directive or label that the engine mishandles"
+            return f"'{line.strip()}' is a directive that the engine mishandles"
         if SEGMENT.search(code):
             return f"'{line.strip()}' would become relative to the instruction pointer"
-        for number in DECIMAL.findall(code):
-            if not number.lstrip("-").startswith("0x"):
-                return f"'{line.strip()}' has the decimal number {number}: the engine reads it in base 16"
+        for token in DIGITS.findall(code):
+            if not HEXADECIMAL.fullmatch(token):
+                return f"'{line.strip()}' has '{token}': the engine reads it in base 16, and knows no numeric label"
     return None
 
 
@@ -63,13 +68,18 @@ def assemble(arch: Arch, lines: Sequence[str], base: int, symbols: Mapping[str, 
 
 def _run(tool: tuple[str, ...], text: str, base: int) -> Result:
     request = json.dumps({"arch": tool[0], "mode": tool[1], "syntax": tool[2] if len(tool) > 2 else "", "text": text, "base": base})
+    package = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), package]))
+    command = [sys.executable, "-P", "-m", "entryc.assemble.keystone_child"]        # -P: no module of the current folder
     try:
-        done = subprocess.run([sys.executable, "-m", "entryc.assemble.keystone_child"], input=request, capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run(command, input=request, capture_output=True, text=True, timeout=SECONDS, env={**os.environ, "PYTHONPATH": path})
+        answer = json.loads(done.stdout) if done.returncode == 0 else None
     except subprocess.TimeoutExpired:
         return Result(None, f"no answer within {SECONDS} s", "keystone")
-    if done.returncode != 0:
+    except (OSError, ValueError) as problem:
+        return Result(None, f"the child process gave no answer: {problem}", "keystone")
+    if answer is None:
         return Result(None, f"the engine crashed (status {done.returncode})", "keystone")
-    answer = json.loads(done.stdout)
     name = f"keystone {answer['version']}" if answer["version"] else "keystone"
     data = bytes.fromhex(answer["bytes"]) if answer["bytes"] else None
     return Result(data, answer["error"], name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 import sys
@@ -48,14 +49,15 @@ def assemblers(arch: Arch) -> list[Tool]:
     found: list[Tool] = []
     gas = arch.tools.get("gas")
     if gas is not None:
-        program, linker, compiler = (shutil.which(f"{gas[0]}-{name}") for name in ("as", "ld", "gcc"))
+        native = platform.machine() == gas[0].partition("-")[0]
+        program, linker, compiler = (shutil.which(f"{gas[0]}-{name}") or (shutil.which(name) if native else None) for name in ("as", "ld", "gcc"))
         if program and linker:
             found.append(Tool(_version((program,)), (program, *gas[1:]), (compiler, "-c") if compiler else None, (linker,)))
     clang = arch.tools.get("clang")
     if clang is not None:
         program, linker = shutil.which("clang"), shutil.which("ld.lld")
         if program and linker:
-            base = (program, f"--target={clang[0]}", "-c")
+            base: tuple[str, ...] = (program, f"--target={clang[0]}", "-c")
             found.append(Tool(_version((program,)), (*base, "-x", "assembler"), (*base, "-x", "assembler-with-cpp"), (linker,)))
         elif find_spec("ziglang") is not None:
             zig = (sys.executable, "-m", "ziglang")

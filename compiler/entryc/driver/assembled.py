@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from .jobs import Speaker
 
 BASE = 0xFFFFFFFF81000000
-EXTERNS = BASE + 0x400000
+EXTERNS = 0x400000
+LOW = 0x10000000                                # where the emulator can fetch
 
 
 @dataclass
@@ -38,9 +39,9 @@ class Results:
         return "\n".join(f"{r['artifact']:{widths[0]}}  {r['configuration']:{widths[1]}}  {r['tool']:{widths[2]}}  {r['result']}" for r in self.rows)
 
 
-def externs(code: Code) -> dict[str, int]:
+def externs(code: Code, base: int = BASE) -> dict[str, int]:
     """Test addresses for what the code calls."""
-    return {name: EXTERNS + index * 0x1000 for index, name in enumerate(code.externs)}
+    return {name: base + EXTERNS + index * 0x1000 for index, name in enumerate(code.externs)}
 
 
 def assemble_all(spec: Spec, code: Code, files: Mapping[str, str], say: Speaker) -> Results:
@@ -104,16 +105,16 @@ def _compare(artifact: str, configuration: str, done: keystone.Result, image: Im
     return reference
 
 
-def assemble_flat_images(spec: Spec, code: Code, configurations: Mapping[str, Configuration]) -> dict[str, Image]:
+def assemble_flat_images(spec: Spec, code: Code, configurations: Mapping[str, Configuration], base: int = BASE) -> dict[str, Image]:
     """One image a configuration, by the first assembler that works. Raises Findings."""
     from ..source.finding import Findings
-    symbols = externs(code)
+    symbols = externs(code, base)
     out: dict[str, Image] = {}
     for name, configuration in configurations.items():
         lines = flat_lines(spec, code, configuration)
         reasons: list[str] = []
         for tool in second.assemblers(spec.arch):
-            done, image = second.assemble_flat(spec.arch, tool, lines, BASE, symbols)
+            done, image = second.assemble_flat(spec.arch, tool, lines, base, symbols)
             if image is not None:
                 out[name] = image
                 break

@@ -142,7 +142,8 @@ def verify(path: Path, say: Speaker, *, image: str | None = None, configuration:
     findings += _prove(spec, images, say, record)
     if crosscheck > 0:
         from ..run.crosscheck import crosscheck as run_crosscheck
-        table = run_crosscheck(spec, images, crosscheck)
+        from .assembled import LOW, assemble_flat_images
+        table = run_crosscheck(spec, assemble_flat_images(spec, code, wanted, LOW), crosscheck)
         say.say(table.text())
         findings += table.findings()
         record["crosscheck"] = table.as_dict()

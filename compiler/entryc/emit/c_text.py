@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections.abc import Iterable
 
-from ..model.expr import Binary, Cast, Expr, FrameRef, HookCall, Local, Num, SetupRef, SlotRef, Unary, constant, is_constant, show
+from ..model.expr import COMPARISONS, Binary, Cast, Expr, FrameRef, HookCall, Local, Num, SetupRef, SlotRef, Unary, constant, is_constant, show
 from ..model.spec import CallText, Spec
 from ..source.finding import Finding, Findings
 from ..source.text import Span
@@ -16,7 +16,7 @@ Block = list["str | Block"]
 WIDTH = 100
 OPERATORS = {"add": "+", "sub": "-", "band": "&", "bor": "|", "bxor": "^", "shl": "<<", "shr": ">>", "eq": "==", "ne": "!=",
              "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and": "&&", "or": "||"}
-BOOLEAN = frozenset("eq ne lt le gt ge and or not".split())
+BOOLEAN = frozenset((*COMPARISONS, "and", "or", "not"))
 TYPES = {"void": "void", "bool": "bool", **{f"{sign}{bits}": f"{'' if sign == 's' else 'u'}int{bits}_t" for sign in "us" for bits in (8, 16, 32, 64)}}
 
 
@@ -124,6 +124,11 @@ def expression(spec: Spec, expr: Expr) -> str:
     return _text(spec, expr)
 
 
+def wide(spec: Spec, expr: Expr) -> str:
+    """The same, as C that has 64 bits and no sign by itself."""
+    return _text(spec, expr) if _is_wide(expr) and not isinstance(expr, Cast) else _inner(spec, expr, True)
+
+
 def call(spec: Spec, row: CallText) -> str:
     return f"{row.name}({', '.join(_text(spec, a) for a in row.arguments)})"
 
@@ -182,7 +187,7 @@ def _inner(spec: Spec, expr: Expr, wide: bool) -> str:
     """An operand: in parentheses where that matters, and of 64 bits where C would take fewer or a sign."""
     inner = _text(spec, expr)
     if isinstance(expr, (Binary, Unary)):
-        return f"({inner})"
+        return f"(uint64_t)({inner})" if wide and expr.op in BOOLEAN else f"({inner})"
     if isinstance(expr, Cast):
         return f"(uint64_t){inner}"
     if isinstance(expr, HookCall):

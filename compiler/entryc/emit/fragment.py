@@ -7,26 +7,31 @@ from collections.abc import Iterable
 from ..model.spec import Spec
 from .notice import notice
 
+FRAGMENT = """\
+# Set entry-dir to the folder of this file, include it after your first rule, and link $(entry-objects).
+# Features are -DCONFIG_<name> in CFLAGS. With ENTRY_SPEC set, the files follow the spec.
+entry-dir     ?= .
+entry-sources := entry.S entry.c entry_init.c
+entry-objects := $(entry-sources:%=%.o)
+entry-cflags  := -I$(entry-dir)
+
+$(entry-objects): %.o: $(entry-dir)/% $(entry-dir)/entry.h
+	$(CC) $(CFLAGS) $(entry-cflags) -c -o $@ $<
+
+ifdef ENTRY_SPEC
+ENTRYC        ?= entryc
+$(entry-dir)/manifest.json: $(ENTRY_SPEC)
+	$(ENTRYC) build --quiet --depfile $(entry-dir)/entry.d -o $(entry-dir) $(ENTRY_SPEC)
+	@touch $@
+$(addprefix $(entry-dir)/,$(entry-sources) entry.h): $(entry-dir)/manifest.json ;
+-include $(entry-dir)/entry.d
+endif
+"""
+
 
 def emit_fragment(spec: Spec) -> str:
-    """entry.mk: set entry-dir before including it."""
-    return "\n".join([
-        notice(spec, "# {}"),
-        "# include $(entry-dir)/entry.mk; link $(entry-objects). Regenerate: make entry-update ENTRYC=entryc ENTRY_SPEC=….entry",
-        "entry-dir ?= .",
-        "entry-objects := entry.S.o entry.c.o entry_init.c.o",
-        "entry-cflags := -I$(entry-dir)",
-        "",
-        "entry.S.o: $(entry-dir)/entry.S $(entry-dir)/entry.h",
-        "\t$(CC) $(CFLAGS) $(entry-cflags) -c -o $@ $<",
-        "entry.c.o: $(entry-dir)/entry.c $(entry-dir)/entry.h",
-        "\t$(CC) $(CFLAGS) $(entry-cflags) -c -o $@ $<",
-        "entry_init.c.o: $(entry-dir)/entry_init.c $(entry-dir)/entry.h",
-        "\t$(CC) $(CFLAGS) $(entry-cflags) -c -o $@ $<",
-        "",
-        ".PHONY: entry-update",
-        "entry-update:",
-        "\t$(ENTRYC) build --quiet -o $(entry-dir) $(ENTRY_SPEC)", ""])
+    """entry.mk: what a kernel's Makefile includes."""
+    return notice(spec, "# {}") + "\n" + FRAGMENT
 
 
 def escape(name: str) -> str:

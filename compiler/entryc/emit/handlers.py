@@ -7,14 +7,25 @@ from itertools import groupby
 
 from ..model.arch import Assign, Form
 from ..model.check import flat_handler
-from ..model.expr import Expr, FrameRef, Num, Operand, Reg, SlotRef, show, walk
+from ..model.expr import Expr, FrameRef, Operand, Reg, SlotRef, show, walk
 from ..model.spec import CallText, Choice, CStep, Handler, Spec, SyscallTable, Work
-from .c_text import Block, braced, call, expression, flag_macro, function, mentions, number, plain, prototype, refuse, remark, remarks, text, upper
+from .c_text import Block, braced, call, expression, flag_macro, function, mentions, number, plain, prototype, refuse, remark, remarks, text, upper, wide
 from .header import from_user
 from .notice import notice
 
-PLAIN = ("no_stack_protector", "no_profile_instrument_function", "disable_sanitizer_instrumentation")
-SANITIZERS = ("address", "thread", "undefined")
+CODE_MACRO = """\
+/* Entry code runs where a kernel's own checks and tracing cannot: keep instrumentation away. */
+#ifndef ENTRY_CODE
+#if __has_attribute(no_stack_protector)
+#define ENTRY_NO_PROTECTOR __attribute__((no_stack_protector))
+#else
+#define ENTRY_NO_PROTECTOR
+#endif
+#define ENTRY_CODE ENTRY_NO_PROTECTOR \\
+\t__attribute__((section(".text.entry"), no_sanitize("address"), no_sanitize("thread"), \\
+\t\tno_sanitize("undefined"), no_instrument_function, no_profile_instrument_function))
+#endif
+"""
 
 
 def emit_handlers(spec: Spec) -> str:
@@ -96,17 +107,7 @@ class _Handlers:
         flags = [f"#define {flag_macro(n)}\t{number(v)}" for n, v in self.arch.flag_names.items() if mentions(body, flag_macro(n))]
         out += ["", *flags] if flags and out else flags
         out += [""] if out else []
-        out += ["/* Entry code runs where a kernel's own checks and tracing cannot: keep instrumentation away. */", "#ifndef ENTRY_CODE"]
-        if PLAIN:
-            out += ["#ifndef __has_attribute", "#define __has_attribute(name) 0", "#endif"]
-        names: list[str] = []
-        for attribute in PLAIN:
-            macro = f"ENTRY_{upper(attribute)}"
-            names.append(macro)
-            out += [f"#if __has_attribute({attribute})", f"#define {macro} __attribute__(({attribute}))", "#else", f"#define {macro}", "#endif"]
-        sanitizers = " ".join(f'__attribute__((no_sanitize("{s}")))' for s in SANITIZERS)
-        return [*out, "#define ENTRY_CODE \\", [f"{n} \\" for n in names], [f"{sanitizers} \\", '__attribute__((section(".text.entry"), no_instrument_function))'],
-                "#endif", ""]
+        return out + CODE_MACRO.split("\n")
 
     # ---- system calls ----
 
@@ -163,7 +164,7 @@ class _Handlers:
         rows: Block = []
         for row in work.rows:
             test = " | ".join(row.flags)
-            body: Block = ([f"{work.clear}({test});"] if row.clears_first else []) + [f"{call(self.spec, row.call)};"]
+            body: Block = [*([f"{work.clear}({test});"] if row.clears_first else []), f"{call(self.spec, row.call)};"]
             rows += braced(f"if ({flags} & {_group(test)})", body)
         inner: Block = (["ENTRY_IRQS_ON();"] if work.irqs_on else []) + rows + (["ENTRY_IRQS_OFF();"] if work.irqs_on else [])
         read = f"uint64_t {flags} = {call(self.spec, work.read)};"
@@ -210,15 +211,17 @@ class _Handlers:
             memory = next(m.name for m in self.spec.memories.values() if any(c.choice == choice.name for c in m.counters.values()))
             hook = next((h.name for h in self.spec.hooks.values() if h.result == memory and not h.params), None)
             if hook is None:
-                raise refuse("E504", f"no hook without parameters gives C the address of memory '{memory}', which has counters", self.spec.memories[memory].span)
+                raise refuse("E504", f"no hook without parameters gives C the address of memory '{memory}', which has counters",
+                             self.spec.memories[memory].span)
             variables.append(f"struct {memory} *{counts} = {hook}();")
         if others:
             variables.append(f"int {refusal};")
         out: Block = []
         for name in others:
             constant = f"{upper(choice.name)}_{upper(name)}"
-            taken: Block = ([f"{returned}[{constant}]++;"] if returned else []) + [f"return {constant};"]
-            out += [f"{refusal} = {choice.name}_{name}_refused({frame});", *braced(f"if ({refusal} < 0)", taken)]
+            taken: Block = [*([f"{returned}[{constant}]++;"] if returned else []), f"return {constant};"]
+            out += [f"{refusal} = {choice.name}_{name}_refused({frame});"]
+            out += braced(f"if ({refusal} < 0)", taken)
             out += [f"{refused}[{refusal}]++;"] if refused else []
         last = f"{upper(choice.name)}_{upper(choice.methods[-1])}"
         out += [] if others else [f"(void){frame};"]
@@ -284,7 +287,8 @@ class _Handlers:
             user, kernel = self.steps(step.user, handler, True), self.steps(step.kernel, handler, True)
             if not user:
                 return [f"if (!{test[0]}({frame})) {{", kernel, "}"] if kernel else []
-            return [f"if ({test[0]}({frame})) {{", user, *(["} else {", kernel] if kernel else []), "}"]
+            other: Block = ["} else {", kernel] if kernel else []
+            return [f"if ({test[0]}({frame})) {{", user, *other, "}"]
         return self.dispatch(step, handler)
 
     def let(self, step: CStep) -> str:
@@ -298,7 +302,7 @@ class _Handlers:
             template = None
             if effect.value == step.value:
                 template = inline_asm(form, effect.place.name)
-            elif isinstance(effect.value, Operand) and any(k.name == "system" for k in form.params[effect.value.name]) and not register.facts.get("msr"):
+            elif isinstance(effect.value, Operand) and any(k.name == "system" for k in form.params[effect.value.name]):
                 template = inline_asm(form, effect.place.name, {effect.value.name: register.text})
             if template is not None:
                 clobbers = _clobbers(form)
@@ -316,10 +320,9 @@ class _Handlers:
                 ends = [names.get(n) or plain(n) for n in ((low,) if low == high else (low, high))]
                 out.append(f"case {' ... '.join(ends)}:")
             out += [] if ranges else ["default:"]
-            out += [[*self.steps(body, handler, True), "break;"]]
-        value = step.value
-        shown = expression(self.spec, value)
-        return [f"switch ({'(uint64_t)' + shown if isinstance(value, Num) else shown}) {{", *out, "}"]
+            inner: Block = [*self.steps(body, handler, True), "break;"]
+            out.append(inner)
+        return [f"switch ({wide(self.spec, step.value)}) {{", *out, "}"]
 
 
 def _group(test: str) -> str:

@@ -2,90 +2,118 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..model.build_steps import flat_steps
-from ..model.expr import FrameRef
+from ..model.check import flat_handler
+from ..model.expr import Expr, FrameRef, Num, Reg, SlotRef, rebuild, walk
 from ..model.spec import Call, Frame, Jump, Memory, Spec
 from ..plan.code import Code, LabelLine
-from .c_text import c_type, comment, declare, number, prototype, remark, upper
+from .c_text import aligned, c_type, comment, declare, expression, prototype, remark, remarks, upper
 from .notice import notice
 
 
 def emit_header(spec: Spec, code: Code) -> str:
     """The whole header."""
     out = [notice(spec, "/* {} */"), "#ifndef ENTRY_H", "#define ENTRY_H", ""]
-    out += _constants(spec)
+    out += _defines("Constants of the spec.", ((name, f"{v:#x}" if v > 9 else str(v)) for name, v in spec.constants.items()))
     out += _offsets(spec)
     out += ["#ifndef __ASSEMBLER__", "", "#include <stdbool.h>", "#include <stddef.h>", "#include <stdint.h>", "",
             "#ifdef __cplusplus", 'extern "C" {', "#define ENTRY_ASSERT static_assert", "#else", "#define ENTRY_ASSERT _Static_assert", "#endif", ""]
     for frame in spec.frames.values():
         out += _frame(spec, frame)
-    used = {m.kind for memory in spec.memories.values() for m in memory.members if m.kind in spec.arch.structs}
-    for name in sorted(used):
+    for name in sorted({m.kind for memory in spec.memories.values() for m in memory.members if m.kind in spec.arch.structs}):
         out += _hardware_struct(spec, name)
     for memory in spec.memories.values():
-        out += _memory(spec, memory)
+        out += _memory(memory)
     out += _choices(spec)
+    for name, flags in spec.flag_sets.items():
+        out += _defines(f"Flags of {name}.", ((flag, f"UINT64_C({1 << bit:#x})") for flag, bit in flags.items()))
     out += _symbols(spec, code)
     out += _hooks(spec)
     out += ["#ifdef __cplusplus", "}", "#endif", "", "#endif /* __ASSEMBLER__ */", "#endif /* ENTRY_H */"]
     return "\n".join(out) + "\n"
 
 
-def _constants(spec: Spec) -> list[str]:
-    out = [f"#define {name}\t{value:#x}" if value > 9 else f"#define {name}\t{value}" for name, value in spec.constants.items()]
-    return [*out, ""] if out else []
+def _defines(title: str, rows: Iterable[tuple[str, str]]) -> list[str]:
+    """A block of #define lines, values in one column."""
+    all_rows = list(rows)
+    column = max((len(name) + 9 for name, _ in all_rows), default=0) // 8 * 8
+    return [remark(title), *(aligned(f"#define {name}", column, value) for name, value in all_rows), ""] if all_rows else []
 
 
 def _offsets(spec: Spec) -> list[str]:
     """Byte offsets of slots and words, for assembly."""
-    out: list[str] = []
+    rows: list[tuple[str, str]] = []
     for frame in spec.frames.values():
-        prefix = upper(frame.name)
-        out += [f"#define {prefix}_{upper(s.name)}_OFFSET\t{s.offset:#x}" for s in frame.slots.values()]
-        out.append(f"#define {prefix}_SIZE\t{frame.size:#x}")
+        rows += [(f"{upper(frame.name)}_{upper(s.name)}_OFFSET", f"{s.offset:#x}") for s in frame.slots.values()]
+        rows.append((f"{upper(frame.name)}_SIZE", f"{frame.size:#x}"))
     for memory in spec.memories.values():
-        prefix = upper(memory.name)
-        out += [f"#define {prefix}_{upper(c.name.replace('.', '_'))}_OFFSET\t{c.offset:#x}" for c in memory.cells.values()]
-        out.append(f"#define {prefix}_SIZE\t{memory.size:#x}")
-    return [*out, ""] if out else []
+        rows += [(f"{upper(memory.name)}_{upper(c.name.replace('.', '_'))}_OFFSET", f"{c.offset:#x}") for c in memory.cells.values()]
+        rows.append((f"{upper(memory.name)}_SIZE", f"{memory.size:#x}"))
+    return _defines("Offsets and sizes in bytes, for assembly.", rows)
+
+
+def _field(declaration: str, offset: int, size: int) -> str:
+    return aligned(f"\t{declaration};", 40, f"/* {offset:#5x}  {size} */")
+
+
+def _asserts(kind: str, name: str, size: int, places: Iterable[tuple[str, int]]) -> list[str]:
+    return [f'ENTRY_ASSERT(sizeof({kind}) == {size}, "size of {kind}");',
+            *(f'ENTRY_ASSERT(offsetof({kind}, {field}) == {offset}, "place of {name}.{field}");' for field, offset in places), ""]
 
 
 def _frame(spec: Spec, frame: Frame) -> list[str]:
-    out = ["/* The saved registers, lowest address first. */", f"{frame.c_name} {{"]
-    for slot in frame.slots.values():
-        field = f"\tuint64_t {slot.name};"
-        out.append(field + "\t" * max(1, (40 - len(field.expandtabs(8)) + 7) // 8) + f"/* {slot.offset:#5x}  {spec.arch.word_bytes} */")
-    out += ["};", f'ENTRY_ASSERT(sizeof({frame.c_name}) == {frame.size}, "size of {frame.c_name}");']
-    out += [f'ENTRY_ASSERT(offsetof({frame.c_name}, {s.name}) == {s.offset}, "place of {frame.name}.{s.name}");' for s in frame.slots.values()]
-    return [*out, ""]
+    out = [remark("The saved registers, lowest address first: offset and size in bytes."), f"{frame.c_name} {{"]
+    out += [_field(f"uint64_t {s.name}", s.offset, spec.arch.word_bytes) for s in frame.slots.values()]
+    out += ["};", *_asserts(frame.c_name, frame.name, frame.size, ((s.name, s.offset) for s in frame.slots.values()))]
+    test = from_user(spec, frame)
+    if test is not None:
+        out += [remark("Was user mode interrupted?"), f"static inline bool {test[0]}(const {frame.c_name} *{frame.name})", "{",
+                f"\treturn {test[1]};", "}", ""]
+    return out
+
+
+def from_user(spec: Spec, frame: Frame) -> tuple[str, str] | None:
+    """The C function that tells the origin from a frame, and its condition; None where the frame does not keep what tells it."""
+    homes = {s.home: s.name for s in frame.slots.values() if s.home}
+
+    def place(expr: Expr) -> Expr:
+        if isinstance(expr, Num):
+            return Num(expr.value)
+        return SlotRef(frame.name, homes[expr.name]) if isinstance(expr, Reg) and expr.name in homes else expr
+
+    def able(one: Frame) -> bool:
+        kept = {s.home for s in one.slots.values()}
+        return spec.arch.origin is not None and all(e.name in kept for e in walk(spec.arch.origin) if isinstance(e, Reg))
+
+    if spec.arch.origin is None or not able(frame):
+        return None
+    first = next(f.name for f in spec.frames.values() if able(f))
+    return ("entry_from_user" if first == frame.name else f"entry_from_user_{frame.name}"), expression(spec, rebuild(spec.arch.origin, place))
 
 
 def _hardware_struct(spec: Spec, name: str) -> list[str]:
     row = spec.arch.structs[name]
     out, at = [remark(row.meaning), f"struct {name} {{"], 0
-    for field, (offset, size) in row.fields.items():
+    for field, (offset, size) in sorted(row.fields.items(), key=lambda item: item[1]):
         if offset > at:
-            out.append(f"\tuint8_t reserved_{at}[{offset - at}];")
-        out.append(f"\tuint{size * 8}_t {field};")
+            out.append(_field(f"uint8_t reserved_{at}[{offset - at}]", at, offset - at))
+        out.append(_field(f"uint{size * 8}_t {field}", offset, size))
         at = offset + size
     if row.size > at:
-        out.append(f"\tuint8_t reserved_{at}[{row.size - at}];")
-    return [*out, "} __attribute__((packed));", f'ENTRY_ASSERT(sizeof(struct {name}) == {row.size}, "size of struct {name}");', ""]
+        out.append(_field(f"uint8_t reserved_{at}[{row.size - at}]", at, row.size - at))
+    places = ((field, offset) for field, (offset, _) in row.fields.items())
+    return [*out, "} __attribute__((packed));", *_asserts(f"struct {name}", name, row.size, places)]
 
 
-def _memory(spec: Spec, memory: Memory) -> list[str]:
-    out = [f"/* Reached through {memory.base} in entry code; a kernel may put more behind it. */", f"struct {memory.name} {{"]
+def _memory(memory: Memory) -> list[str]:
+    out = [remark(f"Reached through {memory.base} in entry code; a kernel may put more behind it."), f"struct {memory.name} {{"]
     for member in memory.members:
-        if member.kind == "word":
-            field = f"\tuint64_t {member.name};"
-        elif member.kind == "counters":
-            field = f"\tuint64_t {member.name}[{member.size // 8}];"
-        else:
-            field = f"\tstruct {member.kind} {member.name};"
-        out.append(field + "\t" * max(1, (40 - len(field.expandtabs(8)) + 7) // 8) + f"/* {member.offset:#5x}  {member.size} */")
-    out += ["};", f'ENTRY_ASSERT(sizeof(struct {memory.name}) == {memory.size}, "size of struct {memory.name}");']
-    out += [f'ENTRY_ASSERT(offsetof(struct {memory.name}, {c.name}) == {c.offset}, "place of {memory.name}.{c.name}");' for c in memory.cells.values()]
-    return [*out, ""]
+        declaration = {"word": f"uint64_t {member.name}", "counters": f"uint64_t {member.name}[{member.size // 8}]"}.get(member.kind)
+        out.append(_field(declaration or f"struct {member.kind} {member.name}", member.offset, member.size))
+    places = {m.name: m.offset for m in memory.members} | {c.name: c.offset for c in memory.cells.values()}
+    return [*out, "};", *_asserts(f"struct {memory.name}", memory.name, memory.size, places.items())]
 
 
 def clause_names(spec: Spec, choice: str) -> list[str]:
@@ -96,15 +124,13 @@ def clause_names(spec: Spec, choice: str) -> list[str]:
 def _choices(spec: Spec) -> list[str]:
     out: list[str] = []
     for choice in spec.choices.values():
-        out += ["/* What C returns to choose a return method; also the index of its counter. */", "enum {"]
+        out += [remark(f"What C returns to choose {choice.name}; also the index of its counter."), "enum {"]
         out += [f"\t{upper(choice.name)}_{upper(m)} = {choice.index(m)}," for m in reversed(choice.methods)]
         out += ["};"]
         names = clause_names(spec, choice.name)
         if names:
-            out += ["/* The clause that refused: the index of its counter. */", "enum {", *[f"\t{n} = {i}," for i, n in enumerate(names)], "};"]
+            out += [remark("The clause that refused: the index of its counter."), "enum {", *[f"\t{n} = {i}," for i, n in enumerate(names)], "};"]
         out.append("")
-    for flags in spec.flag_sets.values():
-        out += [f"#define {name}\t{number(1 << bit) if bit > 3 else f'UINT64_C({1 << bit:#x})'}" for name, bit in flags.items()] + [""]
     return out
 
 
@@ -116,10 +142,10 @@ def _symbols(spec: Spec, code: Code) -> list[str]:
         out.append("extern const char entry_vectors[];")
     for path in spec.of_kind("routine"):
         frame = spec.frames[path.frame or ""]
-        out += ["", f"/* Restores everything from the frame and goes to user mode. Call it with interrupts off. */",
-                f"void {path.name}({frame.c_name} *{frame.name}) __attribute__((noreturn));"]
+        out += ["", "/* Restores everything from the frame and goes to user mode. Call it with interrupts off. */",
+                prototype("void", path.name, [f"{frame.c_name} *{frame.name}"], " __attribute__((noreturn));")]
     out += ["", "/* Once, then on each CPU: what makes the CPU use the entry points. */", "void entry_setup(void);",
-            f"void entry_setup_cpu({', '.join(f'struct {m} *{m}' for m in spec.memories) or 'void'});", ""]
+            prototype("void", "entry_setup_cpu", [f"struct {m} *{m}" for m in spec.memories], ";"), ""]
     return out + _windows(spec, code)
 
 
@@ -131,39 +157,56 @@ def _windows(spec: Spec, code: Code) -> list[str]:
         if not starts:
             continue
         out += [f"extern const char {n}[], {n.removesuffix('_begin')}_end[];" for n in starts]
-        tests = [f"(ip >= (uintptr_t){n} && ip < (uintptr_t){n.removesuffix('_begin')}_end)" for n in starts]
-        out += [f"/* Is this an instruction at which {window.subject} = {window.value}? */",
+        tests = [f"(ip >= (uintptr_t){n} &&\n\t\tip < (uintptr_t){n.removesuffix('_begin')}_end)" for n in starts]
+        out += [remark(f"Is this the address of an instruction at which {window.subject} = {window.value}?"),
                 f"static inline bool entry_in_{window.name}(uint64_t ip)", "{", "\treturn " + " ||\n\t       ".join(tests) + ";", "}", ""]
     return out
 
 
 def _hooks(spec: Spec) -> list[str]:
-    out: list[str] = []
-    if spec.hooks:
-        out.append("/* Supplied by the kernel. */")
+    out: list[str] = ["/* Supplied by the kernel. */"] if spec.hooks else []
+    ends = _never_return(spec)
     for hook in spec.hooks.values():
         if hook.meaning:
-            out.append(remark(hook.meaning))
+            out += remarks(hook.meaning)
         params = [declare(c_type(spec, kind), name) for kind, name in hook.params]
-        out.append(prototype(c_type(spec, hook.result), hook.name, params) + ";")
+        out.append(prototype(c_type(spec, hook.result), hook.name, params, " __attribute__((noreturn));" if hook.name in ends else ";"))
+    out += [""] if spec.hooks else []
     for table in spec.tables.values():
-        out += ["", f"/* System calls of table {comment(table.name)}, supplied by the kernel. */"]
+        out.append(f"/* System calls of table {comment(table.name)}, supplied by the kernel. */")
         for row in table.rows:
-            out.append(prototype("int64_t", row.name, [f"uint64_t a{i}" for i in range(row.count)]) + f";\t/* {row.number} */")
-    out += ["", *external_calls(spec), ""]
-    return out
+            head = prototype("int64_t", row.name, [f"uint64_t a{i}" for i in range(row.count)], ";")
+            out.append(aligned(head, 64, f"/* {row.number} */") if "\n" not in head and len(head) < 90 else head)
+        out.append("")
+    calls = external_calls(spec)
+    return [*out, "/* Called from assembly. */", *calls, ""] if calls else out
+
+
+def _never_return(spec: Spec) -> set[str]:
+    """Functions that assembly jumps to, and that nothing calls: they must not return."""
+    steps = [s for p in spec.paths.values() for s in flat_steps(p.steps)]
+    called = {s.callee for s in steps if isinstance(s, Call)} | set(spec.handlers)
+    called |= {s.call.name for h in spec.handlers.values() for s in flat_handler(h) if s.call is not None}
+    called |= {c.name for b in spec.brackets.values() for c in (*b.enter, *b.leave)}
+    called |= {r.call.name for w in spec.works.values() for r in w.rows} | {w.read.name for w in spec.works.values()}
+    return {s.callee for s in steps if isinstance(s, Jump)} - called
 
 
 def external_calls(spec: Spec) -> list[str]:
     """Prototypes of C functions that assembly calls: written by entryc, or by the kernel."""
     out: list[str] = []
     seen: set[str] = set()
+    ends = _never_return(spec)
     for path in spec.paths.values():
         for step in flat_steps(path.steps):
             if isinstance(step, (Call, Jump)) and step.callee not in seen and step.callee not in spec.hooks:
                 seen.add(step.callee)
                 handler = spec.handlers.get(step.callee)
                 params = [f"{spec.frames[a.frame].c_name} *{a.frame}" if isinstance(a, FrameRef) else f"uint64_t a{i}" for i, a in enumerate(step.arguments)]
-                result = f"uint{spec.arch.result_bits}_t" if handler is not None and handler.choice else "void"
-                out.append(prototype(result, step.callee, params) + ";")
-    return (["/* Called from assembly. */", *out]) if out else []
+                chooses = handler.choice if handler is not None else step.binds if isinstance(step, Call) else None
+                result = f"uint{spec.arch.result_bits}_t" if chooses else "void"
+                out.append(prototype(result, step.callee, params, " __attribute__((noreturn));" if step.callee in ends else ";"))
+    return out
+
+
+__all__ = ["clause_names", "emit_header", "external_calls", "from_user"]

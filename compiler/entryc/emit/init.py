@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..model.expr import Binary, Num, Reg, SetupRef, SlotRef, UserRef, constant, evaluate, is_constant, walk
-from ..model.spec import Spec
+from ..model.spec import Guard, Spec
 from ..resources import templates
 from .c_text import comment, number
 from .notice import notice
@@ -21,7 +21,7 @@ def emit_init(spec: Spec) -> str:
 
 def facts(spec: Spec) -> dict[str, Any]:
     """Flat lists for the templates; every decision is made here."""
-    gates = [{"number": p.number, "symbol": p.name, "dpl": 3 if p.user_may_raise else 0} for p in spec.of_kind("entry")
+    gates = [{"number": p.number, "symbol": p.name, "user_may_raise": int(p.user_may_raise), **_guarded(p.guard)} for p in spec.of_kind("entry")
              if p.event is not None and p.event.found[0] == "gate"]
     tables = [p for p in spec.of_kind("entry") if p.event is not None and p.event.found[0] == "table"]
     return {
@@ -36,25 +36,35 @@ def facts(spec: Spec) -> dict[str, Any]:
 
 
 def _programs(spec: Spec) -> list[dict[str, str]]:
-    """Rows (verb, number, value, remark) for the events that have an entry point."""
+    """Rows (verb, number, value, remark) for the events that have an entry point, each event once."""
     out: list[dict[str, str]] = []
+    done: set[tuple[str, Guard]] = set()
     for path in spec.of_kind("entry"):
         program = spec.arch.programs.get(path.event.name) if path.event is not None else None
-        if program is None:
+        if program is None or (program.event, path.guard) in done:
             continue
+        done.add((program.event, path.guard))
         for verb, register, value in program.rows:
             if value is None:
                 text = f"(uintptr_t){path.name}"
             else:
                 text = number(evaluate(value, lambda e: spec.setup[e.name][0] if isinstance(e, SetupRef) else 0))
             names = ", ".join(e.name for e in walk(value) if isinstance(e, SetupRef)) if value is not None else "the entry point"
-            out.append({"verb": verb, "number": f"{register:#x}", "value": text, "remark": comment(names or program.manual)})
+            out.append({"verb": verb, "number": f"{register:#x}", "value": text, "remark": comment(names or program.manual), **_guarded(path.guard)})
     return out
 
 
-def _bases(spec: Spec) -> list[dict[str, str]]:
+def _guarded(guard: Guard) -> dict[str, str]:
+    """What stands around a row that not every configuration has."""
+    if not guard:
+        return {"open": "", "close": ""}
+    condition = " && ".join(("" if wanted else "!") + f"defined(CONFIG_{name})" for name, wanted in sorted(guard))
+    return {"open": f"#if {condition}\n", "close": "#endif\n"}
+
+
+def _bases(spec: Spec) -> list[dict[str, Any]]:
     """Registers that point to memory blocks while the kernel runs, and what their counterparts hold at first."""
-    out: list[dict[str, str]] = []
+    out: list[dict[str, Any]] = []
     for memory in spec.memories.values():
         out.append(_base(spec, memory.base, f"(uintptr_t){memory.name}"))
         for state in spec.states.values():
@@ -64,9 +74,10 @@ def _bases(spec: Spec) -> list[dict[str, str]]:
     return out
 
 
-def _base(spec: Spec, register: str, value: str) -> dict[str, str]:
+def _base(spec: Spec, register: str, value: str) -> dict[str, Any]:
+    """`facts` is what the CPU's description says of the register: numbers in hexadecimal."""
     row = spec.arch.registers[register]
-    return {"name": row.text, "number": f"{row.facts.get('msr', 0):#x}", "value": value}
+    return {"name": row.text, "facts": {name: f"{fact:#x}" for name, fact in row.facts.items()}, "value": value}
 
 
 def _asserts(spec: Spec) -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..model.expr import show
 from ..model.spec import Frame, Memory, Slot, Spec
+from .c_text import comment
 
 
 def emit_layout(spec: Spec) -> str:
@@ -22,10 +23,12 @@ def _source(slot: Slot) -> str:
     return f"{text}, else {other}" if text and other else text or other
 
 
+def _row(declaration: str, offset: int, size: int, note: str = "") -> str:
+    return f"        {declaration + ';':32} /* {offset:5d} {size:5d} */" + (f"  {comment(note)}" if note else "")
+
+
 def _frame(spec: Spec, frame: Frame) -> str:
-    rows = [f"{frame.c_name} {{"]
-    for slot in frame.slots.values():
-        rows.append(f"        uint64_t {slot.name + ';':16} /* {slot.offset:5d} {spec.arch.word_bytes:3d} */  {_source(slot)}")
+    rows = [f"{frame.c_name} {{", *(_row(f"uint64_t {s.name}", s.offset, spec.arch.word_bytes, _source(s)) for s in frame.slots.values())]
     aligned = "" if frame.size % spec.arch.abi.align else f", a multiple of {spec.arch.abi.align}"
     return "\n".join([*rows, "", f"        /* size: {frame.size}{aligned}, members: {len(frame.slots)} */", "};", ""])
 
@@ -36,8 +39,8 @@ def _memory(memory: Memory) -> str:
     for member in memory.members:
         if member.offset > at:
             rows.append(f"        /* hole: {member.offset - at} bytes */")
-        kind = {"word": "uint64_t", "counters": "uint64_t"}.get(member.kind, f"struct {member.kind}")
+        kind = "uint64_t" if member.kind in ("word", "counters") else f"struct {member.kind}"
         name = f"{member.name}[{member.size // 8}]" if member.kind == "counters" else member.name
-        rows.append(f"        {kind} {name + ';':16} /* {member.offset:5d} {member.size:3d} */")
+        rows.append(_row(f"{kind} {name}", member.offset, member.size))
         at = member.offset + member.size
     return "\n".join([*rows, "", f"        /* size: {memory.size}, members: {len(memory.members)} */", "};", ""])

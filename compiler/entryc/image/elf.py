@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from ..model.arch import Arch
 from ..source.finding import Finding, Findings
@@ -11,6 +14,8 @@ from .image import Image
 
 LARGEST = 512 * 1024 * 1024
 EXECUTABLE = 0x4
+RUNS = 0x1
+MAPPING = "$"                                   # names that mark code and data for disassemblers, not places
 
 
 def _fail(message: str, help: str | None = None) -> Findings:
@@ -30,8 +35,6 @@ def read_image(arch: Arch, path: Path) -> Image:
 
 def parse_image(arch: Arch, data: bytes, name: str) -> Image:
     """The same, from bytes."""
-    import io
-
     from elftools.common.exceptions import ELFError
     from elftools.elf.elffile import ELFFile
     from elftools.elf.sections import SymbolTableSection
@@ -39,6 +42,7 @@ def parse_image(arch: Arch, data: bytes, name: str) -> Image:
         raise _fail(f"{name} is not an ELF file")
     segments: list[tuple[int, bytes]] = []
     symbols: dict[str, int] = {}
+    shared: dict[str, int] = {}                 # global names: a local one of another file must not hide them
     try:
         elf = ELFFile(io.BytesIO(data))
         if elf["e_machine"] != arch.tools["elf"][0]:
@@ -50,15 +54,30 @@ def parse_image(arch: Arch, data: bytes, name: str) -> Image:
                 content = section.data()
                 if len(content) != section["sh_size"]:
                     raise _fail(f"{name}: section {section.name} reaches past the end of the file")
+                if not any(_loads(header, section) for header in elf.iter_segments()):
+                    raise _fail(f"{name}: no program header loads section {section.name} where its section header says")
                 segments.append((section["sh_addr"], content))
             if isinstance(section, SymbolTableSection):
                 for symbol in section.iter_symbols():
-                    if symbol.name and symbol["st_shndx"] != "SHN_UNDEF":
-                        symbols.setdefault(symbol.name, symbol["st_value"])
+                    if symbol.name and symbol["st_shndx"] != "SHN_UNDEF" and not symbol.name.startswith(MAPPING):
+                        table = symbols if symbol["st_info"]["bind"] == "STB_LOCAL" else shared
+                        table.setdefault(symbol.name, symbol["st_value"])
     except (ELFError, KeyError, ValueError, TypeError, AttributeError, OverflowError, UnicodeDecodeError, MemoryError, RecursionError) as error:
         raise _fail(f"{name} is damaged: {type(error).__name__}") from None
     if not segments:
         raise _fail(f"{name} has no executable section")
+    symbols.update(shared)
     if not symbols:
         raise _fail(f"{name} has no symbols", "give the file before it is stripped")
+    segments.sort()
+    for (low, first), (high, _) in pairwise(segments):
+        if low + len(first) > high:
+            raise _fail(f"{name}: two executable sections overlap at {high:#x}")
     return Image(tuple(segments), symbols, hashlib.sha256(data).hexdigest())
+
+
+def _loads(header: Any, section: Any) -> bool:
+    """Is the section what the loader puts at its address? Section headers alone say nothing about what runs."""
+    inside = section["sh_addr"] - header["p_vaddr"]
+    return bool(header["p_type"] == "PT_LOAD" and header["p_flags"] & RUNS and inside >= 0
+                and inside + section["sh_size"] <= header["p_filesz"] and header["p_offset"] + inside == section["sh_offset"])

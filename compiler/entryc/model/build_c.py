@@ -8,7 +8,7 @@ from lark import Token, Tree
 
 from ..source.text import SourceFile, Span
 from .context import C_KEYWORDS, Context
-from .expr import Expr, FrameRef, HookCall, Reg, constant, is_constant, walk
+from .expr import Expr, FrameRef, HookCall, Num, Reg, constant, is_constant, walk
 from .names import Node, first, int_of, text_of, tokens, trees
 from .spec import Bracket, CallText, CStep, Handler, Hook, Syscall, SyscallTable, Work, WorkRow
 
@@ -228,6 +228,7 @@ class _CSide:
         value = self.condition(node.children[0])
         arms: list[tuple[tuple[tuple[int, int], ...], tuple[CStep, ...]]] = []
         taken: list[tuple[int, int]] = []
+        names: dict[int, str] = {}
         for arm in trees(node, "c_arm"):
             match, body = arm.children
             ranges: list[tuple[int, int]] = []
@@ -241,6 +242,7 @@ class _CSide:
                     if any(low <= h and lo <= high for lo, h in taken) or low > high:
                         self.context.error("E264", f"{low}..{high} is empty or already taken by an earlier row", self.context.span(part))
                     taken.append((low, high))
+                    names.update((e.value, e.label) for e in ends if isinstance(e, Num) and e.label in self.spec.constants)
                     ranges.append((low, high))
             elif arm is not trees(node, "c_arm")[-1]:
                 self.context.error("E265", "'else' is the last row", self.context.span(arm))
@@ -248,4 +250,4 @@ class _CSide:
             arms.append((tuple(ranges), steps))
         if not arms or arms[-1][0]:
             self.context.error("E266", "a dispatch says what happens to all other values", span, "add a last row: else -> …")
-        return CStep("dispatch", span, value=value, arms=tuple(arms))
+        return CStep("dispatch", span, value=value, arms=tuple(arms), names=tuple(names.items()))

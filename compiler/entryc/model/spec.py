@@ -429,6 +429,7 @@ class CStep:
     user: tuple[CStep, ...] = ()
     kernel: tuple[CStep, ...] = ()
     arms: tuple[tuple[tuple[tuple[int, int], ...], tuple[CStep, ...]], ...] = ()     # (ranges, body); no ranges: else
+    names: tuple[tuple[int, str], ...] = ()     # dispatch: the constants that the author wrote as ends of ranges
 
 
 @dataclass(frozen=True)
