@@ -65,12 +65,12 @@ ASSEMBLY = [
     _asm("preempt", "r14 and r13 swapped when restored", "iret_kernel", _pop("r14", "r13"),
          _pop("r13", "r14")),
     _asm("preempt", "the user's GS base in the kernel", "iret_kernel", ("iretq",), ("swapgs", "iretq")),
-    _asm("preempt", "origin test inverted", "trap", ("jz .Ltrap_from_kernel",), ("jnz .Ltrap_from_kernel",)),
+    _asm("preempt", "origin test inverted", "trap", (r"jz (\S+)",), (r"jnz \2",)),
     _asm("fork-return", "not the given frame", "return_to_user", (r"movq %rdi, %rsp",),
          ("leaq 8(%rdi), %rsp",)),
     _asm("fork-return", "r15 and r14 swapped when restored", "iret_user", _pop("r15", "r14"),
          _pop("r14", "r15")),
-    _asm("methods", "method test inverted", "syscall_64", ("jz iret_user",), ("jnz iret_user",)),
+    _asm("methods", "method test inverted", "syscall_64", (r"jz (\S+)",), (r"jnz \2",)),
 ]
 
 _AFTER_WORK = r"(notify_resume\(regs\);\n\t\t\}\n)\t\tENTRY_IRQS_OFF\(\);\n"

@@ -1,0 +1,46 @@
+"""What tests share: shipped specs, a small x86 spec that proves quickly, images from lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from entryc.assemble import second
+from entryc.driver.assembled import BASE, externs
+from entryc.emit.asm import flat_lines
+from entryc.image.image import Image
+from entryc.model.build import load_spec
+from entryc.model.spec import Configuration, Spec
+from entryc.plan.code import Code
+
+ROOT = Path(__file__).parent.parent
+SPECS = ROOT / "specs"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update", action="store_true", help="rewrite out/ from the specs instead of comparing")
+
+
+@pytest.fixture
+def update(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--update"))
+
+
+def small_x86(folder: Path) -> Spec:
+    """The shipped x86-64 spec with three vectors: one with an error code, two without."""
+    text = (SPECS / "x86_64.entry").read_text()
+    assert "vectors 0..255 raised by user 3 4 {" in text
+    path = folder / "small.entry"
+    path.write_text(text.replace("vectors 0..255 raised by user 3 4 {", "vectors 7..9 raised by user 9 {"))
+    return load_spec(path, "small.entry")
+
+
+def assemble(spec: Spec, code: Code, configuration: Configuration, edit: Callable[[list[str]], list[str]] | None = None) -> Image:
+    """Linked bytes of the flat form, after an edit of its lines."""
+    lines = flat_lines(spec, code, configuration)
+    tool = second.assemblers(spec.arch)[0]
+    done, image = second.assemble_flat(spec.arch, tool, edit(lines) if edit else lines, BASE, externs(code))
+    assert image is not None, done.error
+    return image
