@@ -3,65 +3,72 @@
 #include "entry.h"
 
 #ifndef ENTRY_IRQS_ON
-#define ENTRY_IRQS_ON()		__asm__ volatile("msr daifclr, #0xf" ::: "memory")
+#define ENTRY_IRQS_ON()	__asm__ volatile("msr daifclr, #0xf" ::: "memory")
 #endif
 #ifndef ENTRY_IRQS_OFF
 #define ENTRY_IRQS_OFF()	__asm__ volatile("msr daifset, #0xf" ::: "memory")
 #endif
 
-/* Runs before the kernel's own checks and tracing can: keep instrumentation away. */
+/* Entry code runs where a kernel's own checks and tracing cannot: keep instrumentation away. */
 #ifndef ENTRY_CODE
-#define ENTRY_CODE __attribute__((section(".text.entry"), noinline))
+#if __has_attribute(no_stack_protector)
+#define ENTRY_NO_PROTECTOR __attribute__((no_stack_protector))
+#else
+#define ENTRY_NO_PROTECTOR
+#endif
+#define ENTRY_CODE ENTRY_NO_PROTECTOR \
+	__attribute__((section(".text.entry"), no_sanitize("address"), no_sanitize("thread"), \
+		no_sanitize("undefined"), no_instrument_function, no_profile_instrument_function))
 #endif
 
-static int64_t native_sys_exit(const struct regs *regs)
+static ENTRY_CODE int64_t native_sys_exit(const struct regs *regs)
 {
 	return sys_exit(regs->orig_x0);
 }
 
-static int64_t native_sys_write(const struct regs *regs)
+static ENTRY_CODE int64_t native_sys_write(const struct regs *regs)
 {
 	return sys_write(regs->orig_x0, regs->x1);
 }
 
-static int64_t native_sys_yield(const struct regs *regs)
+static ENTRY_CODE int64_t native_sys_yield(const struct regs *regs)
 {
 	(void)regs;
 	return sys_yield();
 }
 
-static int64_t native_sys_getpid(const struct regs *regs)
+static ENTRY_CODE int64_t native_sys_getpid(const struct regs *regs)
 {
 	(void)regs;
 	return sys_getpid();
 }
 
-static int64_t native_sys_set_base(const struct regs *regs)
+static ENTRY_CODE int64_t native_sys_set_base(const struct regs *regs)
 {
 	return sys_set_base(regs->orig_x0, regs->x1);
 }
 
-static int64_t native_sys_stat(const struct regs *regs)
+static ENTRY_CODE int64_t native_sys_stat(const struct regs *regs)
 {
 	return sys_stat(regs->orig_x0);
 }
 
-static int64_t native_sys_raise(const struct regs *regs)
+static ENTRY_CODE int64_t native_sys_raise(const struct regs *regs)
 {
 	return sys_raise(regs->orig_x0);
 }
 
-static int64_t native_sys_return_frame(const struct regs *regs)
+static ENTRY_CODE int64_t native_sys_return_frame(const struct regs *regs)
 {
 	return sys_return_frame(regs->orig_x0);
 }
 
-static int64_t native_sys_add6(const struct regs *regs)
+static ENTRY_CODE int64_t native_sys_add6(const struct regs *regs)
 {
 	return sys_add6(regs->orig_x0, regs->x1, regs->x2, regs->x3, regs->x4, regs->x5);
 }
 
-static int64_t native_sys_test(const struct regs *regs)
+static ENTRY_CODE int64_t native_sys_test(const struct regs *regs)
 {
 	return sys_test(regs->orig_x0, regs->x1, regs->x2);
 }
@@ -79,14 +86,17 @@ static int64_t (*const native_table[10])(const struct regs *regs) = {
 	[9] = native_sys_test,
 };
 
-/* All ones when index < count, else 0: without a branch, so that a wrong guess of the CPU cannot index past the table. */
-static inline uint64_t native_mask(uint64_t index, uint64_t count)
+/*
+ * All ones when index < count, else 0: without a branch, so that a wrong guess of the CPU cannot
+ * index past the table. The empty asm keeps the compiler from knowing the answer.
+ */
+static inline ENTRY_CODE uint64_t native_mask(uint64_t index, uint64_t count)
 {
 	__asm__("" : "+r"(index));
 	return (uint64_t)((int64_t)~(index | (count - 1 - index)) >> 63);
 }
 
-static void syscalls_native(struct regs *regs)
+static ENTRY_CODE void syscalls_native(struct regs *regs)
 {
 	uint64_t number = regs->syscallno;
 
@@ -98,7 +108,7 @@ static void syscalls_native(struct regs *regs)
 	regs->x0 = (uint64_t)native_table[number](regs);
 }
 
-static void work_to_user(struct regs *regs)
+static ENTRY_CODE void work_to_user(struct regs *regs)
 {
 	ENTRY_IRQS_OFF();
 	/* Left only when a snapshot read with interrupts off shows no work. */
@@ -120,17 +130,16 @@ static void work_to_user(struct regs *regs)
 	}
 }
 
-static void work_to_kernel(struct regs *regs)
+static ENTRY_CODE void work_to_kernel(struct regs *regs)
 {
+	uint64_t flags;
+
+	ENTRY_IRQS_OFF();
 	if (!(((regs->pstate & PSR_I) == 0) && preemptible()))
 		return;
-	ENTRY_IRQS_OFF();
-	{
-		uint64_t flags = thread_flags();
-
-		if (flags & NEED_RESCHED)
-			preempt_schedule();
-	}
+	flags = thread_flags();
+	if (flags & NEED_RESCHED)
+		preempt_schedule();
 }
 
 ENTRY_CODE void do_el0_sync(struct regs *regs)
@@ -141,21 +150,22 @@ ENTRY_CODE void do_el0_sync(struct regs *regs)
 	__asm__ volatile("mrs %0, esr_el1" : "=r"(syndrome));
 	__asm__ volatile("mrs %0, far_el1" : "=r"(address));
 	user_left(regs);
-	{
-		uint64_t value_1 = syndrome >> UINT64_C(0x1a);
-
-		if (value_1 == UINT64_C(0x15)) {
-			regs->orig_x0 = regs->x0;
-			regs->syscallno = regs->x8;
-			ENTRY_IRQS_ON();
-			syscalls_native(regs);
-		} else if (value_1 == UINT64_C(0x20)) {
-			user_abort(regs, syndrome, address);
-		} else if (value_1 == UINT64_C(0x24)) {
-			user_abort(regs, syndrome, address);
-		} else {
-			user_exception(regs, syndrome);
-		}
+	switch (syndrome >> 26) {
+	case EC_SVC64:
+		regs->orig_x0 = regs->x0;
+		regs->syscallno = regs->x8;
+		ENTRY_IRQS_ON();
+		syscalls_native(regs);
+		break;
+	case EC_INSTRUCTION_ABORT:
+		user_abort(regs, syndrome, address);
+		break;
+	case EC_DATA_ABORT:
+		user_abort(regs, syndrome, address);
+		break;
+	default:
+		user_exception(regs, syndrome);
+		break;
 	}
 	work_to_user(regs);
 	user_resumes(regs);
@@ -177,16 +187,16 @@ ENTRY_CODE void do_el1_sync(struct regs *regs)
 	__asm__ volatile("mrs %0, esr_el1" : "=r"(syndrome));
 	__asm__ volatile("mrs %0, far_el1" : "=r"(address));
 	kernel_interrupted(regs);
-	{
-		uint64_t value_1 = syndrome >> UINT64_C(0x1a);
-
-		if (value_1 == UINT64_C(0x21)) {
-			kernel_abort(regs, syndrome, address);
-		} else if (value_1 == UINT64_C(0x25)) {
-			kernel_abort(regs, syndrome, address);
-		} else {
-			kernel_exception(regs, syndrome);
-		}
+	switch (syndrome >> 26) {
+	case EC_INSTRUCTION_ABORT_EL1:
+		kernel_abort(regs, syndrome, address);
+		break;
+	case EC_DATA_ABORT_EL1:
+		kernel_abort(regs, syndrome, address);
+		break;
+	default:
+		kernel_exception(regs, syndrome);
+		break;
 	}
 	work_to_kernel(regs);
 	kernel_resumes(regs);

@@ -3,14 +3,16 @@
 #ifndef ENTRY_H
 #define ENTRY_H
 
-#define ENOSYS	0x26
-#define EC_SVC64	0x15
+/* Constants of the spec. */
+#define ENOSYS			0x26
+#define EC_SVC64		0x15
 #define EC_INSTRUCTION_ABORT	0x20
-#define EC_DATA_ABORT	0x24
-#define PSR_I	0x80
+#define EC_DATA_ABORT		0x24
+#define PSR_I			0x80
 #define EC_INSTRUCTION_ABORT_EL1	0x21
 #define EC_DATA_ABORT_EL1	0x25
 
+/* Offsets and sizes in bytes, for assembly. */
 #define REGS_X0_OFFSET	0x0
 #define REGS_X1_OFFSET	0x8
 #define REGS_X2_OFFSET	0x10
@@ -64,7 +66,7 @@ extern "C" {
 #define ENTRY_ASSERT _Static_assert
 #endif
 
-/* The saved registers, lowest address first. */
+/* The saved registers, lowest address first: offset and size in bytes. */
 struct regs {
 	uint64_t x0;			/*   0x0  8 */
 	uint64_t x1;			/*   0x8  8 */
@@ -148,6 +150,7 @@ struct percpu {
 ENTRY_ASSERT(sizeof(struct percpu) == 8, "size of struct percpu");
 ENTRY_ASSERT(offsetof(struct percpu, current) == 0, "place of percpu.current");
 
+/* Flags of thread. */
 #define NEED_RESCHED	UINT64_C(0x1)
 #define SIGPENDING	UINT64_C(0x2)
 #define NOTIFY_RESUME	UINT64_C(0x4)
@@ -211,18 +214,18 @@ void kernel_abort(struct regs *regs, uint64_t syndrome, uint64_t address);
 /* an interrupt; interrupts off */
 void interrupt(struct regs *regs);
 /* an event that this kernel never expects */
-void bad_mode(struct regs *regs);
+void bad_mode(struct regs *regs) __attribute__((noreturn));
 
 /* System calls of table native, supplied by the kernel. */
-int64_t sys_exit(uint64_t a0);	/* 0 */
-int64_t sys_write(uint64_t a0, uint64_t a1);	/* 1 */
-int64_t sys_yield(void);	/* 2 */
-int64_t sys_getpid(void);	/* 3 */
-int64_t sys_set_base(uint64_t a0, uint64_t a1);	/* 4 */
-int64_t sys_stat(uint64_t a0);	/* 5 */
-int64_t sys_raise(uint64_t a0);	/* 6 */
-int64_t sys_return_frame(uint64_t a0);	/* 7 */
-int64_t sys_add6(uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5);	/* 8 */
+int64_t sys_exit(uint64_t a0);					/* 0 */
+int64_t sys_write(uint64_t a0, uint64_t a1);			/* 1 */
+int64_t sys_yield(void);					/* 2 */
+int64_t sys_getpid(void);					/* 3 */
+int64_t sys_set_base(uint64_t a0, uint64_t a1);			/* 4 */
+int64_t sys_stat(uint64_t a0);					/* 5 */
+int64_t sys_raise(uint64_t a0);					/* 6 */
+int64_t sys_return_frame(uint64_t a0);				/* 7 */
+int64_t sys_add6(uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5);
 int64_t sys_test(uint64_t a0, uint64_t a1, uint64_t a2);	/* 9 */
 
 /* Called from assembly. */

@@ -3,70 +3,76 @@
 #include "entry.h"
 
 #ifndef ENTRY_IRQS_ON
-#define ENTRY_IRQS_ON()		__asm__ volatile("sti" ::: "memory")
+#define ENTRY_IRQS_ON()	__asm__ volatile("sti" ::: "memory")
 #endif
 #ifndef ENTRY_IRQS_OFF
 #define ENTRY_IRQS_OFF()	__asm__ volatile("cli" ::: "memory")
 #endif
 
-/* Runs before the kernel's own checks and tracing can: keep instrumentation away. */
+#define ENTRY_TF	UINT64_C(0x100)
+#define ENTRY_IF	UINT64_C(0x200)
+#define ENTRY_RF	UINT64_C(0x10000)
+
+/* Entry code runs where a kernel's own checks and tracing cannot: keep instrumentation away. */
 #ifndef ENTRY_CODE
-#define ENTRY_CODE __attribute__((section(".text.entry"), noinline))
+#if __has_attribute(no_stack_protector)
+#define ENTRY_NO_PROTECTOR __attribute__((no_stack_protector))
+#else
+#define ENTRY_NO_PROTECTOR
+#endif
+#define ENTRY_CODE ENTRY_NO_PROTECTOR \
+	__attribute__((section(".text.entry"), no_sanitize("address"), no_sanitize("thread"), \
+		no_sanitize("undefined"), no_instrument_function, no_profile_instrument_function))
 #endif
 
-static inline bool entry_from_user(const struct regs *regs)
-{
-	return (regs->cs & 3) != 0;
-}
-
-static int64_t native_sys_exit(const struct regs *regs)
+static ENTRY_CODE int64_t native_sys_exit(const struct regs *regs)
 {
 	return sys_exit(regs->di);
 }
 
-static int64_t native_sys_write(const struct regs *regs)
+static ENTRY_CODE int64_t native_sys_write(const struct regs *regs)
 {
 	return sys_write(regs->di, regs->si);
 }
 
-static int64_t native_sys_yield(const struct regs *regs)
+static ENTRY_CODE int64_t native_sys_yield(const struct regs *regs)
 {
 	(void)regs;
 	return sys_yield();
 }
 
-static int64_t native_sys_getpid(const struct regs *regs)
+static ENTRY_CODE int64_t native_sys_getpid(const struct regs *regs)
 {
 	(void)regs;
 	return sys_getpid();
 }
 
-static int64_t native_sys_set_base(const struct regs *regs)
+static ENTRY_CODE int64_t native_sys_set_base(const struct regs *regs)
 {
 	return sys_set_base(regs->di, regs->si);
 }
 
-static int64_t native_sys_stat(const struct regs *regs)
+static ENTRY_CODE int64_t native_sys_stat(const struct regs *regs)
 {
 	return sys_stat(regs->di);
 }
 
-static int64_t native_sys_raise(const struct regs *regs)
+static ENTRY_CODE int64_t native_sys_raise(const struct regs *regs)
 {
 	return sys_raise(regs->di);
 }
 
-static int64_t native_sys_return_frame(const struct regs *regs)
+static ENTRY_CODE int64_t native_sys_return_frame(const struct regs *regs)
 {
 	return sys_return_frame(regs->di);
 }
 
-static int64_t native_sys_add6(const struct regs *regs)
+static ENTRY_CODE int64_t native_sys_add6(const struct regs *regs)
 {
 	return sys_add6(regs->di, regs->si, regs->dx, regs->r10, regs->r8, regs->r9);
 }
 
-static int64_t native_sys_test(const struct regs *regs)
+static ENTRY_CODE int64_t native_sys_test(const struct regs *regs)
 {
 	return sys_test(regs->di, regs->si, regs->dx);
 }
@@ -84,14 +90,17 @@ static int64_t (*const native_table[10])(const struct regs *regs) = {
 	[9] = native_sys_test,
 };
 
-/* All ones when index < count, else 0: without a branch, so that a wrong guess of the CPU cannot index past the table. */
-static inline uint64_t native_mask(uint64_t index, uint64_t count)
+/*
+ * All ones when index < count, else 0: without a branch, so that a wrong guess of the CPU cannot
+ * index past the table. The empty asm keeps the compiler from knowing the answer.
+ */
+static inline ENTRY_CODE uint64_t native_mask(uint64_t index, uint64_t count)
 {
 	__asm__("" : "+r"(index));
 	return (uint64_t)((int64_t)~(index | (count - 1 - index)) >> 63);
 }
 
-static void syscalls_native(struct regs *regs)
+static ENTRY_CODE void syscalls_native(struct regs *regs)
 {
 	uint64_t number = regs->error;
 
@@ -103,7 +112,7 @@ static void syscalls_native(struct regs *regs)
 	regs->ax = (uint64_t)native_table[number](regs);
 }
 
-static void work_to_user(struct regs *regs)
+static ENTRY_CODE void work_to_user(struct regs *regs)
 {
 	ENTRY_IRQS_OFF();
 	/* Left only when a snapshot read with interrupts off shows no work. */
@@ -125,21 +134,20 @@ static void work_to_user(struct regs *regs)
 	}
 }
 
-static void work_to_kernel(struct regs *regs)
+static ENTRY_CODE void work_to_kernel(struct regs *regs)
 {
-	if (!(((regs->flags & UINT64_C(0x200)) != 0) && preemptible()))
-		return;
-	ENTRY_IRQS_OFF();
-	{
-		uint64_t flags = thread_flags();
+	uint64_t flags;
 
-		if (flags & NEED_RESCHED)
-			preempt_schedule();
-	}
+	ENTRY_IRQS_OFF();
+	if (!(((regs->flags & ENTRY_IF) != 0) && preemptible()))
+		return;
+	flags = thread_flags();
+	if (flags & NEED_RESCHED)
+		preempt_schedule();
 }
 
 /* The first clause that forbids sysret; -1: none does. */
-static int return_64_sysret_refused(const struct regs *regs)
+static ENTRY_CODE int return_64_sysret_refused(const struct regs *regs)
 {
 	/* regs.cx == regs.ip: SYSRET loads ip from cx */
 	if (!(regs->cx == regs->ip))
@@ -157,13 +165,13 @@ static int return_64_sysret_refused(const struct regs *regs)
 	if (!(regs->ip < USER_END))
 		return RETURN_64_REFUSED_HIGH_IP;
 	/* (regs.flags & (RF | TF)) == 0: SYSRET drops RF, and would trap one instruction early */
-	if (!((regs->flags & (UINT64_C(0x10000) | UINT64_C(0x100))) == 0))
+	if (!((regs->flags & (ENTRY_RF | ENTRY_TF)) == 0))
 		return RETURN_64_REFUSED_RF_OR_TF;
 	return -1;
 }
 
 /* Runs after the last thing that can change the frame, with interrupts off. */
-static unsigned int choose_return_64(const struct regs *regs)
+static ENTRY_CODE unsigned int choose_return_64(const struct regs *regs)
 {
 	struct percpu *counts = this_cpu();
 	int refusal;
@@ -195,31 +203,31 @@ ENTRY_CODE void do_trap(struct regs *regs)
 	__asm__ volatile("movq %%cr2, %0" : "=r"(address));
 	if (entry_from_user(regs)) {
 		user_left(regs);
-		{
-			uint64_t value_1 = regs->vector;
-
-			if (value_1 == UINT64_C(0xe)) {
-				user_page_fault(regs, address);
-			} else if (value_1 >= UINT64_C(0x20) && value_1 <= UINT64_C(0xff)) {
-				interrupt(regs, (uint8_t)regs->vector);
-			} else {
-				user_exception(regs);
-			}
+		switch (regs->vector) {
+		case 14:
+			user_page_fault(regs, address);
+			break;
+		case 32 ... 255:
+			interrupt(regs, (uint8_t)regs->vector);
+			break;
+		default:
+			user_exception(regs);
+			break;
 		}
 		work_to_user(regs);
 		user_resumes(regs);
 	} else {
 		kernel_interrupted(regs);
-		{
-			uint64_t value_2 = regs->vector;
-
-			if (value_2 == UINT64_C(0xe)) {
-				kernel_page_fault(regs, address);
-			} else if (value_2 >= UINT64_C(0x20) && value_2 <= UINT64_C(0xff)) {
-				interrupt(regs, (uint8_t)regs->vector);
-			} else {
-				kernel_exception(regs);
-			}
+		switch (regs->vector) {
+		case 14:
+			kernel_page_fault(regs, address);
+			break;
+		case 32 ... 255:
+			interrupt(regs, (uint8_t)regs->vector);
+			break;
+		default:
+			kernel_exception(regs);
+			break;
 		}
 		work_to_kernel(regs);
 		kernel_resumes(regs);

@@ -3,6 +3,7 @@
 #ifndef ENTRY_H
 #define ENTRY_H
 
+/* Constants of the spec. */
 #define KERNEL_CS	8
 #define KERNEL_DS	0x10
 #define USER32_CS	0x1b
@@ -12,6 +13,7 @@
 #define USER_END	0x7ffffffff000
 #define NO_VECTOR	0x100
 
+/* Offsets and sizes in bytes, for assembly. */
 #define REGS_R15_OFFSET	0x0
 #define REGS_R14_OFFSET	0x8
 #define REGS_R13_OFFSET	0x10
@@ -62,7 +64,7 @@ extern "C" {
 #define ENTRY_ASSERT _Static_assert
 #endif
 
-/* The saved registers, lowest address first. */
+/* The saved registers, lowest address first: offset and size in bytes. */
 struct regs {
 	uint64_t r15;			/*   0x0  8 */
 	uint64_t r14;			/*   0x8  8 */
@@ -111,24 +113,41 @@ ENTRY_ASSERT(offsetof(struct regs, flags) == 152, "place of regs.flags");
 ENTRY_ASSERT(offsetof(struct regs, sp) == 160, "place of regs.sp");
 ENTRY_ASSERT(offsetof(struct regs, ss) == 168, "place of regs.ss");
 
+/* Was user mode interrupted? */
+static inline bool entry_from_user(const struct regs *regs)
+{
+	return (regs->cs & 3) != 0;
+}
+
 /* 64-bit task-state segment */
 struct task_state {
-	uint8_t reserved_0[4];
-	uint64_t sp0;
-	uint64_t sp1;
-	uint64_t sp2;
-	uint8_t reserved_28[8];
-	uint64_t ist1;
-	uint64_t ist2;
-	uint64_t ist3;
-	uint64_t ist4;
-	uint64_t ist5;
-	uint64_t ist6;
-	uint64_t ist7;
-	uint8_t reserved_92[10];
-	uint16_t io_map;
+	uint8_t reserved_0[4];		/*   0x0  4 */
+	uint64_t sp0;			/*   0x4  8 */
+	uint64_t sp1;			/*   0xc  8 */
+	uint64_t sp2;			/*  0x14  8 */
+	uint8_t reserved_28[8];		/*  0x1c  8 */
+	uint64_t ist1;			/*  0x24  8 */
+	uint64_t ist2;			/*  0x2c  8 */
+	uint64_t ist3;			/*  0x34  8 */
+	uint64_t ist4;			/*  0x3c  8 */
+	uint64_t ist5;			/*  0x44  8 */
+	uint64_t ist6;			/*  0x4c  8 */
+	uint64_t ist7;			/*  0x54  8 */
+	uint8_t reserved_92[10];	/*  0x5c  10 */
+	uint16_t io_map;		/*  0x66  2 */
 } __attribute__((packed));
 ENTRY_ASSERT(sizeof(struct task_state) == 104, "size of struct task_state");
+ENTRY_ASSERT(offsetof(struct task_state, sp0) == 4, "place of task_state.sp0");
+ENTRY_ASSERT(offsetof(struct task_state, sp1) == 12, "place of task_state.sp1");
+ENTRY_ASSERT(offsetof(struct task_state, sp2) == 20, "place of task_state.sp2");
+ENTRY_ASSERT(offsetof(struct task_state, ist1) == 36, "place of task_state.ist1");
+ENTRY_ASSERT(offsetof(struct task_state, ist2) == 44, "place of task_state.ist2");
+ENTRY_ASSERT(offsetof(struct task_state, ist3) == 52, "place of task_state.ist3");
+ENTRY_ASSERT(offsetof(struct task_state, ist4) == 60, "place of task_state.ist4");
+ENTRY_ASSERT(offsetof(struct task_state, ist5) == 68, "place of task_state.ist5");
+ENTRY_ASSERT(offsetof(struct task_state, ist6) == 76, "place of task_state.ist6");
+ENTRY_ASSERT(offsetof(struct task_state, ist7) == 84, "place of task_state.ist7");
+ENTRY_ASSERT(offsetof(struct task_state, io_map) == 102, "place of task_state.io_map");
 
 /* Reached through gs_base in entry code; a kernel may put more behind it. */
 struct percpu {
@@ -139,6 +158,11 @@ struct percpu {
 	uint64_t refused[6];		/*  0x88  48 */
 };
 ENTRY_ASSERT(sizeof(struct percpu) == 184, "size of struct percpu");
+ENTRY_ASSERT(offsetof(struct percpu, tss) == 0, "place of percpu.tss");
+ENTRY_ASSERT(offsetof(struct percpu, user_sp) == 104, "place of percpu.user_sp");
+ENTRY_ASSERT(offsetof(struct percpu, current) == 112, "place of percpu.current");
+ENTRY_ASSERT(offsetof(struct percpu, returned) == 120, "place of percpu.returned");
+ENTRY_ASSERT(offsetof(struct percpu, refused) == 136, "place of percpu.refused");
 ENTRY_ASSERT(offsetof(struct percpu, tss.sp0) == 4, "place of percpu.tss.sp0");
 ENTRY_ASSERT(offsetof(struct percpu, tss.sp1) == 12, "place of percpu.tss.sp1");
 ENTRY_ASSERT(offsetof(struct percpu, tss.sp2) == 20, "place of percpu.tss.sp2");
@@ -149,10 +173,8 @@ ENTRY_ASSERT(offsetof(struct percpu, tss.ist4) == 60, "place of percpu.tss.ist4"
 ENTRY_ASSERT(offsetof(struct percpu, tss.ist5) == 68, "place of percpu.tss.ist5");
 ENTRY_ASSERT(offsetof(struct percpu, tss.ist6) == 76, "place of percpu.tss.ist6");
 ENTRY_ASSERT(offsetof(struct percpu, tss.ist7) == 84, "place of percpu.tss.ist7");
-ENTRY_ASSERT(offsetof(struct percpu, user_sp) == 104, "place of percpu.user_sp");
-ENTRY_ASSERT(offsetof(struct percpu, current) == 112, "place of percpu.current");
 
-/* What C returns to choose a return method; also the index of its counter. */
+/* What C returns to choose return_64; also the index of its counter. */
 enum {
 	RETURN_64_IRET = 0,
 	RETURN_64_SYSRET = 1,
@@ -167,6 +189,7 @@ enum {
 	RETURN_64_REFUSED_RF_OR_TF = 5,
 };
 
+/* Flags of thread. */
 #define NEED_RESCHED	UINT64_C(0x1)
 #define SIGPENDING	UINT64_C(0x2)
 #define NOTIFY_RESUME	UINT64_C(0x4)
@@ -439,11 +462,13 @@ void entry_setup_cpu(struct percpu *percpu);
 
 extern const char user_stack_syscall_64_begin[], user_stack_syscall_64_end[];
 extern const char user_stack_sysret_64_begin[], user_stack_sysret_64_end[];
-/* Is this an instruction at which stack = user? */
+/* Is this the address of an instruction at which stack = user? */
 static inline bool entry_in_user_stack(uint64_t ip)
 {
-	return (ip >= (uintptr_t)user_stack_syscall_64_begin && ip < (uintptr_t)user_stack_syscall_64_end) ||
-	       (ip >= (uintptr_t)user_stack_sysret_64_begin && ip < (uintptr_t)user_stack_sysret_64_end);
+	return (ip >= (uintptr_t)user_stack_syscall_64_begin &&
+		ip < (uintptr_t)user_stack_syscall_64_end) ||
+	       (ip >= (uintptr_t)user_stack_sysret_64_begin &&
+		ip < (uintptr_t)user_stack_sysret_64_end);
 }
 
 /* Supplied by the kernel. */
@@ -480,15 +505,15 @@ void kernel_page_fault(struct regs *regs, uint64_t address);
 void interrupt(struct regs *regs, uint8_t vector);
 
 /* System calls of table native, supplied by the kernel. */
-int64_t sys_exit(uint64_t a0);	/* 0 */
-int64_t sys_write(uint64_t a0, uint64_t a1);	/* 1 */
-int64_t sys_yield(void);	/* 2 */
-int64_t sys_getpid(void);	/* 3 */
-int64_t sys_set_base(uint64_t a0, uint64_t a1);	/* 4 */
-int64_t sys_stat(uint64_t a0);	/* 5 */
-int64_t sys_raise(uint64_t a0);	/* 6 */
-int64_t sys_return_frame(uint64_t a0);	/* 7 */
-int64_t sys_add6(uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5);	/* 8 */
+int64_t sys_exit(uint64_t a0);					/* 0 */
+int64_t sys_write(uint64_t a0, uint64_t a1);			/* 1 */
+int64_t sys_yield(void);					/* 2 */
+int64_t sys_getpid(void);					/* 3 */
+int64_t sys_set_base(uint64_t a0, uint64_t a1);			/* 4 */
+int64_t sys_stat(uint64_t a0);					/* 5 */
+int64_t sys_raise(uint64_t a0);					/* 6 */
+int64_t sys_return_frame(uint64_t a0);				/* 7 */
+int64_t sys_add6(uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5);
 int64_t sys_test(uint64_t a0, uint64_t a1, uint64_t a2);	/* 9 */
 
 /* Called from assembly. */

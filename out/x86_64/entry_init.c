@@ -19,9 +19,274 @@ _Static_assert(sizeof(struct entry_gate) == 16, "size of a gate");
 
 static struct entry_gate entry_gates[256];
 
+/* The entry point of each vector, and the DPL of its gate: 3 where user code may raise it. */
+static const struct entry_point {
+	void (*entry)(void);
+	unsigned int dpl;
+} entry_points[256] = {
+	[0] = { vector_0, 0 },
+	[1] = { vector_1, 0 },
+	[2] = { vector_2, 0 },
+	[3] = { vector_3, 3 },
+	[4] = { vector_4, 3 },
+	[5] = { vector_5, 0 },
+	[6] = { vector_6, 0 },
+	[7] = { vector_7, 0 },
+	[8] = { vector_8, 0 },
+	[9] = { vector_9, 0 },
+	[10] = { vector_10, 0 },
+	[11] = { vector_11, 0 },
+	[12] = { vector_12, 0 },
+	[13] = { vector_13, 0 },
+	[14] = { vector_14, 0 },
+	[15] = { vector_15, 0 },
+	[16] = { vector_16, 0 },
+	[17] = { vector_17, 0 },
+	[18] = { vector_18, 0 },
+	[19] = { vector_19, 0 },
+	[20] = { vector_20, 0 },
+	[21] = { vector_21, 0 },
+	[22] = { vector_22, 0 },
+	[23] = { vector_23, 0 },
+	[24] = { vector_24, 0 },
+	[25] = { vector_25, 0 },
+	[26] = { vector_26, 0 },
+	[27] = { vector_27, 0 },
+	[28] = { vector_28, 0 },
+	[29] = { vector_29, 0 },
+	[30] = { vector_30, 0 },
+	[31] = { vector_31, 0 },
+	[32] = { vector_32, 0 },
+	[33] = { vector_33, 0 },
+	[34] = { vector_34, 0 },
+	[35] = { vector_35, 0 },
+	[36] = { vector_36, 0 },
+	[37] = { vector_37, 0 },
+	[38] = { vector_38, 0 },
+	[39] = { vector_39, 0 },
+	[40] = { vector_40, 0 },
+	[41] = { vector_41, 0 },
+	[42] = { vector_42, 0 },
+	[43] = { vector_43, 0 },
+	[44] = { vector_44, 0 },
+	[45] = { vector_45, 0 },
+	[46] = { vector_46, 0 },
+	[47] = { vector_47, 0 },
+	[48] = { vector_48, 0 },
+	[49] = { vector_49, 0 },
+	[50] = { vector_50, 0 },
+	[51] = { vector_51, 0 },
+	[52] = { vector_52, 0 },
+	[53] = { vector_53, 0 },
+	[54] = { vector_54, 0 },
+	[55] = { vector_55, 0 },
+	[56] = { vector_56, 0 },
+	[57] = { vector_57, 0 },
+	[58] = { vector_58, 0 },
+	[59] = { vector_59, 0 },
+	[60] = { vector_60, 0 },
+	[61] = { vector_61, 0 },
+	[62] = { vector_62, 0 },
+	[63] = { vector_63, 0 },
+	[64] = { vector_64, 0 },
+	[65] = { vector_65, 0 },
+	[66] = { vector_66, 0 },
+	[67] = { vector_67, 0 },
+	[68] = { vector_68, 0 },
+	[69] = { vector_69, 0 },
+	[70] = { vector_70, 0 },
+	[71] = { vector_71, 0 },
+	[72] = { vector_72, 0 },
+	[73] = { vector_73, 0 },
+	[74] = { vector_74, 0 },
+	[75] = { vector_75, 0 },
+	[76] = { vector_76, 0 },
+	[77] = { vector_77, 0 },
+	[78] = { vector_78, 0 },
+	[79] = { vector_79, 0 },
+	[80] = { vector_80, 0 },
+	[81] = { vector_81, 0 },
+	[82] = { vector_82, 0 },
+	[83] = { vector_83, 0 },
+	[84] = { vector_84, 0 },
+	[85] = { vector_85, 0 },
+	[86] = { vector_86, 0 },
+	[87] = { vector_87, 0 },
+	[88] = { vector_88, 0 },
+	[89] = { vector_89, 0 },
+	[90] = { vector_90, 0 },
+	[91] = { vector_91, 0 },
+	[92] = { vector_92, 0 },
+	[93] = { vector_93, 0 },
+	[94] = { vector_94, 0 },
+	[95] = { vector_95, 0 },
+	[96] = { vector_96, 0 },
+	[97] = { vector_97, 0 },
+	[98] = { vector_98, 0 },
+	[99] = { vector_99, 0 },
+	[100] = { vector_100, 0 },
+	[101] = { vector_101, 0 },
+	[102] = { vector_102, 0 },
+	[103] = { vector_103, 0 },
+	[104] = { vector_104, 0 },
+	[105] = { vector_105, 0 },
+	[106] = { vector_106, 0 },
+	[107] = { vector_107, 0 },
+	[108] = { vector_108, 0 },
+	[109] = { vector_109, 0 },
+	[110] = { vector_110, 0 },
+	[111] = { vector_111, 0 },
+	[112] = { vector_112, 0 },
+	[113] = { vector_113, 0 },
+	[114] = { vector_114, 0 },
+	[115] = { vector_115, 0 },
+	[116] = { vector_116, 0 },
+	[117] = { vector_117, 0 },
+	[118] = { vector_118, 0 },
+	[119] = { vector_119, 0 },
+	[120] = { vector_120, 0 },
+	[121] = { vector_121, 0 },
+	[122] = { vector_122, 0 },
+	[123] = { vector_123, 0 },
+	[124] = { vector_124, 0 },
+	[125] = { vector_125, 0 },
+	[126] = { vector_126, 0 },
+	[127] = { vector_127, 0 },
+	[128] = { vector_128, 0 },
+	[129] = { vector_129, 0 },
+	[130] = { vector_130, 0 },
+	[131] = { vector_131, 0 },
+	[132] = { vector_132, 0 },
+	[133] = { vector_133, 0 },
+	[134] = { vector_134, 0 },
+	[135] = { vector_135, 0 },
+	[136] = { vector_136, 0 },
+	[137] = { vector_137, 0 },
+	[138] = { vector_138, 0 },
+	[139] = { vector_139, 0 },
+	[140] = { vector_140, 0 },
+	[141] = { vector_141, 0 },
+	[142] = { vector_142, 0 },
+	[143] = { vector_143, 0 },
+	[144] = { vector_144, 0 },
+	[145] = { vector_145, 0 },
+	[146] = { vector_146, 0 },
+	[147] = { vector_147, 0 },
+	[148] = { vector_148, 0 },
+	[149] = { vector_149, 0 },
+	[150] = { vector_150, 0 },
+	[151] = { vector_151, 0 },
+	[152] = { vector_152, 0 },
+	[153] = { vector_153, 0 },
+	[154] = { vector_154, 0 },
+	[155] = { vector_155, 0 },
+	[156] = { vector_156, 0 },
+	[157] = { vector_157, 0 },
+	[158] = { vector_158, 0 },
+	[159] = { vector_159, 0 },
+	[160] = { vector_160, 0 },
+	[161] = { vector_161, 0 },
+	[162] = { vector_162, 0 },
+	[163] = { vector_163, 0 },
+	[164] = { vector_164, 0 },
+	[165] = { vector_165, 0 },
+	[166] = { vector_166, 0 },
+	[167] = { vector_167, 0 },
+	[168] = { vector_168, 0 },
+	[169] = { vector_169, 0 },
+	[170] = { vector_170, 0 },
+	[171] = { vector_171, 0 },
+	[172] = { vector_172, 0 },
+	[173] = { vector_173, 0 },
+	[174] = { vector_174, 0 },
+	[175] = { vector_175, 0 },
+	[176] = { vector_176, 0 },
+	[177] = { vector_177, 0 },
+	[178] = { vector_178, 0 },
+	[179] = { vector_179, 0 },
+	[180] = { vector_180, 0 },
+	[181] = { vector_181, 0 },
+	[182] = { vector_182, 0 },
+	[183] = { vector_183, 0 },
+	[184] = { vector_184, 0 },
+	[185] = { vector_185, 0 },
+	[186] = { vector_186, 0 },
+	[187] = { vector_187, 0 },
+	[188] = { vector_188, 0 },
+	[189] = { vector_189, 0 },
+	[190] = { vector_190, 0 },
+	[191] = { vector_191, 0 },
+	[192] = { vector_192, 0 },
+	[193] = { vector_193, 0 },
+	[194] = { vector_194, 0 },
+	[195] = { vector_195, 0 },
+	[196] = { vector_196, 0 },
+	[197] = { vector_197, 0 },
+	[198] = { vector_198, 0 },
+	[199] = { vector_199, 0 },
+	[200] = { vector_200, 0 },
+	[201] = { vector_201, 0 },
+	[202] = { vector_202, 0 },
+	[203] = { vector_203, 0 },
+	[204] = { vector_204, 0 },
+	[205] = { vector_205, 0 },
+	[206] = { vector_206, 0 },
+	[207] = { vector_207, 0 },
+	[208] = { vector_208, 0 },
+	[209] = { vector_209, 0 },
+	[210] = { vector_210, 0 },
+	[211] = { vector_211, 0 },
+	[212] = { vector_212, 0 },
+	[213] = { vector_213, 0 },
+	[214] = { vector_214, 0 },
+	[215] = { vector_215, 0 },
+	[216] = { vector_216, 0 },
+	[217] = { vector_217, 0 },
+	[218] = { vector_218, 0 },
+	[219] = { vector_219, 0 },
+	[220] = { vector_220, 0 },
+	[221] = { vector_221, 0 },
+	[222] = { vector_222, 0 },
+	[223] = { vector_223, 0 },
+	[224] = { vector_224, 0 },
+	[225] = { vector_225, 0 },
+	[226] = { vector_226, 0 },
+	[227] = { vector_227, 0 },
+	[228] = { vector_228, 0 },
+	[229] = { vector_229, 0 },
+	[230] = { vector_230, 0 },
+	[231] = { vector_231, 0 },
+	[232] = { vector_232, 0 },
+	[233] = { vector_233, 0 },
+	[234] = { vector_234, 0 },
+	[235] = { vector_235, 0 },
+	[236] = { vector_236, 0 },
+	[237] = { vector_237, 0 },
+	[238] = { vector_238, 0 },
+	[239] = { vector_239, 0 },
+	[240] = { vector_240, 0 },
+	[241] = { vector_241, 0 },
+	[242] = { vector_242, 0 },
+	[243] = { vector_243, 0 },
+	[244] = { vector_244, 0 },
+	[245] = { vector_245, 0 },
+	[246] = { vector_246, 0 },
+	[247] = { vector_247, 0 },
+	[248] = { vector_248, 0 },
+	[249] = { vector_249, 0 },
+	[250] = { vector_250, 0 },
+	[251] = { vector_251, 0 },
+	[252] = { vector_252, 0 },
+	[253] = { vector_253, 0 },
+	[254] = { vector_254, 0 },
+	[255] = { vector_255, 0 },
+};
+
 static inline void entry_write_msr(uint32_t number, uint64_t value)
 {
-	__asm__ volatile("wrmsr" : : "c"(number), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "memory");
+	uint32_t low = (uint32_t)value, high = (uint32_t)(value >> 32);
+
+	__asm__ volatile("wrmsr" : : "c"(number), "a"(low), "d"(high) : "memory");
 }
 
 static inline uint64_t entry_read_msr(uint32_t number)
@@ -32,290 +297,36 @@ static inline uint64_t entry_read_msr(uint32_t number)
 	return (uint64_t)high << 32 | low;
 }
 
-static void __attribute__((unused)) entry_do_msr(uint32_t number, uint64_t value)
+static inline void __attribute__((unused)) entry_do_msr(uint32_t number, uint64_t value)
 {
 	entry_write_msr(number, value);
 }
 
-static void __attribute__((unused)) entry_do_msr_or(uint32_t number, uint64_t value)
+static inline void __attribute__((unused)) entry_do_msr_or(uint32_t number, uint64_t value)
 {
 	entry_write_msr(number, entry_read_msr(number) | value);
 }
 
-static void entry_set_gate(unsigned int number, void (*entry)(void), unsigned int dpl)
+/* Run it with the kernel's code segment in CS: the gates take it from there. */
+void entry_setup(void)
 {
-	struct entry_gate *gate = &entry_gates[number];
-	uint64_t address = (uintptr_t)entry;
 	uint16_t selector;
 
 	__asm__("movw %%cs, %0" : "=r"(selector));
-	gate->address_low = (uint16_t)address;
-	gate->selector = selector;
-	gate->stack = 0;
-	gate->type = (uint8_t)(0x8e | dpl << 5);
-	gate->address_middle = (uint16_t)(address >> 16);
-	gate->address_high = (uint32_t)(address >> 32);
-	gate->reserved = 0;
-}
+	for (unsigned int i = 0; i < 256; i++) {
+		const struct entry_point *point = &entry_points[i];
+		uint64_t address = (uintptr_t)point->entry;
 
-void entry_setup(void)
-{
-	entry_set_gate(0, vector_0, 0);
-	entry_set_gate(1, vector_1, 0);
-	entry_set_gate(2, vector_2, 0);
-	entry_set_gate(3, vector_3, 3);
-	entry_set_gate(4, vector_4, 3);
-	entry_set_gate(5, vector_5, 0);
-	entry_set_gate(6, vector_6, 0);
-	entry_set_gate(7, vector_7, 0);
-	entry_set_gate(8, vector_8, 0);
-	entry_set_gate(9, vector_9, 0);
-	entry_set_gate(10, vector_10, 0);
-	entry_set_gate(11, vector_11, 0);
-	entry_set_gate(12, vector_12, 0);
-	entry_set_gate(13, vector_13, 0);
-	entry_set_gate(14, vector_14, 0);
-	entry_set_gate(15, vector_15, 0);
-	entry_set_gate(16, vector_16, 0);
-	entry_set_gate(17, vector_17, 0);
-	entry_set_gate(18, vector_18, 0);
-	entry_set_gate(19, vector_19, 0);
-	entry_set_gate(20, vector_20, 0);
-	entry_set_gate(21, vector_21, 0);
-	entry_set_gate(22, vector_22, 0);
-	entry_set_gate(23, vector_23, 0);
-	entry_set_gate(24, vector_24, 0);
-	entry_set_gate(25, vector_25, 0);
-	entry_set_gate(26, vector_26, 0);
-	entry_set_gate(27, vector_27, 0);
-	entry_set_gate(28, vector_28, 0);
-	entry_set_gate(29, vector_29, 0);
-	entry_set_gate(30, vector_30, 0);
-	entry_set_gate(31, vector_31, 0);
-	entry_set_gate(32, vector_32, 0);
-	entry_set_gate(33, vector_33, 0);
-	entry_set_gate(34, vector_34, 0);
-	entry_set_gate(35, vector_35, 0);
-	entry_set_gate(36, vector_36, 0);
-	entry_set_gate(37, vector_37, 0);
-	entry_set_gate(38, vector_38, 0);
-	entry_set_gate(39, vector_39, 0);
-	entry_set_gate(40, vector_40, 0);
-	entry_set_gate(41, vector_41, 0);
-	entry_set_gate(42, vector_42, 0);
-	entry_set_gate(43, vector_43, 0);
-	entry_set_gate(44, vector_44, 0);
-	entry_set_gate(45, vector_45, 0);
-	entry_set_gate(46, vector_46, 0);
-	entry_set_gate(47, vector_47, 0);
-	entry_set_gate(48, vector_48, 0);
-	entry_set_gate(49, vector_49, 0);
-	entry_set_gate(50, vector_50, 0);
-	entry_set_gate(51, vector_51, 0);
-	entry_set_gate(52, vector_52, 0);
-	entry_set_gate(53, vector_53, 0);
-	entry_set_gate(54, vector_54, 0);
-	entry_set_gate(55, vector_55, 0);
-	entry_set_gate(56, vector_56, 0);
-	entry_set_gate(57, vector_57, 0);
-	entry_set_gate(58, vector_58, 0);
-	entry_set_gate(59, vector_59, 0);
-	entry_set_gate(60, vector_60, 0);
-	entry_set_gate(61, vector_61, 0);
-	entry_set_gate(62, vector_62, 0);
-	entry_set_gate(63, vector_63, 0);
-	entry_set_gate(64, vector_64, 0);
-	entry_set_gate(65, vector_65, 0);
-	entry_set_gate(66, vector_66, 0);
-	entry_set_gate(67, vector_67, 0);
-	entry_set_gate(68, vector_68, 0);
-	entry_set_gate(69, vector_69, 0);
-	entry_set_gate(70, vector_70, 0);
-	entry_set_gate(71, vector_71, 0);
-	entry_set_gate(72, vector_72, 0);
-	entry_set_gate(73, vector_73, 0);
-	entry_set_gate(74, vector_74, 0);
-	entry_set_gate(75, vector_75, 0);
-	entry_set_gate(76, vector_76, 0);
-	entry_set_gate(77, vector_77, 0);
-	entry_set_gate(78, vector_78, 0);
-	entry_set_gate(79, vector_79, 0);
-	entry_set_gate(80, vector_80, 0);
-	entry_set_gate(81, vector_81, 0);
-	entry_set_gate(82, vector_82, 0);
-	entry_set_gate(83, vector_83, 0);
-	entry_set_gate(84, vector_84, 0);
-	entry_set_gate(85, vector_85, 0);
-	entry_set_gate(86, vector_86, 0);
-	entry_set_gate(87, vector_87, 0);
-	entry_set_gate(88, vector_88, 0);
-	entry_set_gate(89, vector_89, 0);
-	entry_set_gate(90, vector_90, 0);
-	entry_set_gate(91, vector_91, 0);
-	entry_set_gate(92, vector_92, 0);
-	entry_set_gate(93, vector_93, 0);
-	entry_set_gate(94, vector_94, 0);
-	entry_set_gate(95, vector_95, 0);
-	entry_set_gate(96, vector_96, 0);
-	entry_set_gate(97, vector_97, 0);
-	entry_set_gate(98, vector_98, 0);
-	entry_set_gate(99, vector_99, 0);
-	entry_set_gate(100, vector_100, 0);
-	entry_set_gate(101, vector_101, 0);
-	entry_set_gate(102, vector_102, 0);
-	entry_set_gate(103, vector_103, 0);
-	entry_set_gate(104, vector_104, 0);
-	entry_set_gate(105, vector_105, 0);
-	entry_set_gate(106, vector_106, 0);
-	entry_set_gate(107, vector_107, 0);
-	entry_set_gate(108, vector_108, 0);
-	entry_set_gate(109, vector_109, 0);
-	entry_set_gate(110, vector_110, 0);
-	entry_set_gate(111, vector_111, 0);
-	entry_set_gate(112, vector_112, 0);
-	entry_set_gate(113, vector_113, 0);
-	entry_set_gate(114, vector_114, 0);
-	entry_set_gate(115, vector_115, 0);
-	entry_set_gate(116, vector_116, 0);
-	entry_set_gate(117, vector_117, 0);
-	entry_set_gate(118, vector_118, 0);
-	entry_set_gate(119, vector_119, 0);
-	entry_set_gate(120, vector_120, 0);
-	entry_set_gate(121, vector_121, 0);
-	entry_set_gate(122, vector_122, 0);
-	entry_set_gate(123, vector_123, 0);
-	entry_set_gate(124, vector_124, 0);
-	entry_set_gate(125, vector_125, 0);
-	entry_set_gate(126, vector_126, 0);
-	entry_set_gate(127, vector_127, 0);
-	entry_set_gate(128, vector_128, 0);
-	entry_set_gate(129, vector_129, 0);
-	entry_set_gate(130, vector_130, 0);
-	entry_set_gate(131, vector_131, 0);
-	entry_set_gate(132, vector_132, 0);
-	entry_set_gate(133, vector_133, 0);
-	entry_set_gate(134, vector_134, 0);
-	entry_set_gate(135, vector_135, 0);
-	entry_set_gate(136, vector_136, 0);
-	entry_set_gate(137, vector_137, 0);
-	entry_set_gate(138, vector_138, 0);
-	entry_set_gate(139, vector_139, 0);
-	entry_set_gate(140, vector_140, 0);
-	entry_set_gate(141, vector_141, 0);
-	entry_set_gate(142, vector_142, 0);
-	entry_set_gate(143, vector_143, 0);
-	entry_set_gate(144, vector_144, 0);
-	entry_set_gate(145, vector_145, 0);
-	entry_set_gate(146, vector_146, 0);
-	entry_set_gate(147, vector_147, 0);
-	entry_set_gate(148, vector_148, 0);
-	entry_set_gate(149, vector_149, 0);
-	entry_set_gate(150, vector_150, 0);
-	entry_set_gate(151, vector_151, 0);
-	entry_set_gate(152, vector_152, 0);
-	entry_set_gate(153, vector_153, 0);
-	entry_set_gate(154, vector_154, 0);
-	entry_set_gate(155, vector_155, 0);
-	entry_set_gate(156, vector_156, 0);
-	entry_set_gate(157, vector_157, 0);
-	entry_set_gate(158, vector_158, 0);
-	entry_set_gate(159, vector_159, 0);
-	entry_set_gate(160, vector_160, 0);
-	entry_set_gate(161, vector_161, 0);
-	entry_set_gate(162, vector_162, 0);
-	entry_set_gate(163, vector_163, 0);
-	entry_set_gate(164, vector_164, 0);
-	entry_set_gate(165, vector_165, 0);
-	entry_set_gate(166, vector_166, 0);
-	entry_set_gate(167, vector_167, 0);
-	entry_set_gate(168, vector_168, 0);
-	entry_set_gate(169, vector_169, 0);
-	entry_set_gate(170, vector_170, 0);
-	entry_set_gate(171, vector_171, 0);
-	entry_set_gate(172, vector_172, 0);
-	entry_set_gate(173, vector_173, 0);
-	entry_set_gate(174, vector_174, 0);
-	entry_set_gate(175, vector_175, 0);
-	entry_set_gate(176, vector_176, 0);
-	entry_set_gate(177, vector_177, 0);
-	entry_set_gate(178, vector_178, 0);
-	entry_set_gate(179, vector_179, 0);
-	entry_set_gate(180, vector_180, 0);
-	entry_set_gate(181, vector_181, 0);
-	entry_set_gate(182, vector_182, 0);
-	entry_set_gate(183, vector_183, 0);
-	entry_set_gate(184, vector_184, 0);
-	entry_set_gate(185, vector_185, 0);
-	entry_set_gate(186, vector_186, 0);
-	entry_set_gate(187, vector_187, 0);
-	entry_set_gate(188, vector_188, 0);
-	entry_set_gate(189, vector_189, 0);
-	entry_set_gate(190, vector_190, 0);
-	entry_set_gate(191, vector_191, 0);
-	entry_set_gate(192, vector_192, 0);
-	entry_set_gate(193, vector_193, 0);
-	entry_set_gate(194, vector_194, 0);
-	entry_set_gate(195, vector_195, 0);
-	entry_set_gate(196, vector_196, 0);
-	entry_set_gate(197, vector_197, 0);
-	entry_set_gate(198, vector_198, 0);
-	entry_set_gate(199, vector_199, 0);
-	entry_set_gate(200, vector_200, 0);
-	entry_set_gate(201, vector_201, 0);
-	entry_set_gate(202, vector_202, 0);
-	entry_set_gate(203, vector_203, 0);
-	entry_set_gate(204, vector_204, 0);
-	entry_set_gate(205, vector_205, 0);
-	entry_set_gate(206, vector_206, 0);
-	entry_set_gate(207, vector_207, 0);
-	entry_set_gate(208, vector_208, 0);
-	entry_set_gate(209, vector_209, 0);
-	entry_set_gate(210, vector_210, 0);
-	entry_set_gate(211, vector_211, 0);
-	entry_set_gate(212, vector_212, 0);
-	entry_set_gate(213, vector_213, 0);
-	entry_set_gate(214, vector_214, 0);
-	entry_set_gate(215, vector_215, 0);
-	entry_set_gate(216, vector_216, 0);
-	entry_set_gate(217, vector_217, 0);
-	entry_set_gate(218, vector_218, 0);
-	entry_set_gate(219, vector_219, 0);
-	entry_set_gate(220, vector_220, 0);
-	entry_set_gate(221, vector_221, 0);
-	entry_set_gate(222, vector_222, 0);
-	entry_set_gate(223, vector_223, 0);
-	entry_set_gate(224, vector_224, 0);
-	entry_set_gate(225, vector_225, 0);
-	entry_set_gate(226, vector_226, 0);
-	entry_set_gate(227, vector_227, 0);
-	entry_set_gate(228, vector_228, 0);
-	entry_set_gate(229, vector_229, 0);
-	entry_set_gate(230, vector_230, 0);
-	entry_set_gate(231, vector_231, 0);
-	entry_set_gate(232, vector_232, 0);
-	entry_set_gate(233, vector_233, 0);
-	entry_set_gate(234, vector_234, 0);
-	entry_set_gate(235, vector_235, 0);
-	entry_set_gate(236, vector_236, 0);
-	entry_set_gate(237, vector_237, 0);
-	entry_set_gate(238, vector_238, 0);
-	entry_set_gate(239, vector_239, 0);
-	entry_set_gate(240, vector_240, 0);
-	entry_set_gate(241, vector_241, 0);
-	entry_set_gate(242, vector_242, 0);
-	entry_set_gate(243, vector_243, 0);
-	entry_set_gate(244, vector_244, 0);
-	entry_set_gate(245, vector_245, 0);
-	entry_set_gate(246, vector_246, 0);
-	entry_set_gate(247, vector_247, 0);
-	entry_set_gate(248, vector_248, 0);
-	entry_set_gate(249, vector_249, 0);
-	entry_set_gate(250, vector_250, 0);
-	entry_set_gate(251, vector_251, 0);
-	entry_set_gate(252, vector_252, 0);
-	entry_set_gate(253, vector_253, 0);
-	entry_set_gate(254, vector_254, 0);
-	entry_set_gate(255, vector_255, 0);
+		if (!address)
+			continue;
+		entry_gates[i] = (struct entry_gate) {
+			.address_low = (uint16_t)address,
+			.selector = selector,
+			.type = (uint8_t)(0x8e | point->dpl << 5),
+			.address_middle = (uint16_t)(address >> 16),
+			.address_high = (uint32_t)(address >> 32),
+		};
+	}
 }
 
 void entry_setup_cpu(struct percpu *percpu)
@@ -325,7 +336,7 @@ void entry_setup_cpu(struct percpu *percpu)
 		uint64_t base;
 	} __attribute__((packed)) table = { sizeof(entry_gates) - 1, (uintptr_t)entry_gates };
 
-	__asm__ volatile("lidt %0" : : "m"(table));
+	__asm__ volatile("lidt %0" : : "m"(table) : "memory");
 	entry_write_msr(0xc0000101, (uintptr_t)percpu);	/* gs_base */
 	entry_write_msr(0xc0000102, 0);	/* kernel_gs_base */
 	entry_do_msr(0xc0000081, UINT64_C(0x1b000800000000));	/* star_user, star_kernel */

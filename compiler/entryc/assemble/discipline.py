@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..image.image import Image
+from ..model.expr import Mem, Operand, walk
 from ..model.spec import Configuration, Spec
 from ..prove.lift import Lifter
 from ..source.finding import Finding
 from .decode import Decoded, decode_all
 
-MOST = 5
+MOST = 5                                        # findings of one code
+LONGEST = 4                                     # instructions of the longest sequence row
 
 
 @dataclass(frozen=True)
@@ -45,18 +47,19 @@ def check(spec: Spec, image: Image, configuration: Configuration, externs: froze
         if row.form is not None:
             roles[row.form.role] = roles.get(row.form.role, 0) + 1
     walker = _Walker(spec, image, code, externs, where)
-    starts = [p.name for p in spec.paths.values() if p.kind in ("entry", "routine") and configuration.holds(p.guard)]
-    starts += ["entry_vectors"] if "entry_vectors" in image.symbols else []
-    for name in starts:
-        if name in image.symbols:
-            walker.walk(image.symbols[name], name)
-        else:
-            findings.append(Finding("D204", "error", f"{where}: the code has no symbol '{name}'"))
+    for path in spec.paths.values():
+        if path.kind in ("entry", "routine") and configuration.holds(path.guard):
+            if path.name in image.symbols:
+                walker.walk(image.symbols[path.name], path.name)
+            else:
+                findings.append(Finding("D204", "error", f"{where}: the code has no symbol '{path.name}'", path.span))
+    for slot in slots:
+        walker.walk(slot, f"the slot at {slot:#x}")
     findings += walker.findings
     findings += _ceilings(spec, walker.decisions, where)
     stops = {name for row in arch.returns for name in row.stops}
     for address, row in code.items():
-        if address not in walker.reached and address not in slots and not (row.form is not None and row.form.name in stops):
+        if address not in walker.reached and not (row.form is not None and row.form.name in stops):
             findings.append(Finding("D205", "error", f"{where}: '{row.text}' at {address:#x} is reached from no entry point"))
     return Result(_few(findings), roles, walker.decisions)
 
@@ -85,7 +88,7 @@ def _ceilings(spec: Spec, decisions: dict[int, str], where: str) -> list[Finding
 
 
 class _Walker:
-    """Follows control flow on the bytes. A branch before the C call tests the origin, one behind it the method."""
+    """Follows control flow on the bytes, and says of every branch what it decides on."""
 
     def __init__(self, spec: Spec, image: Image, code: dict[int, Decoded], externs: frozenset[str], where: str) -> None:
         self.spec, self.code, self.where = spec, code, where
@@ -95,10 +98,11 @@ class _Walker:
         self.findings: list[Finding] = []
 
     def walk(self, start: int, name: str) -> None:
-        todo: list[tuple[int, bool, frozenset[int]]] = [(start, False, frozenset())]
+        """Every path from an entry point, depth first: an address met again on its own path is a loop."""
+        todo: list[tuple[int, bool, frozenset[int], tuple[Decoded, ...]]] = [(start, False, frozenset(), ())]
         seen: set[tuple[int, bool]] = set()
         while todo:
-            at, called, path = todo.pop()
+            at, called, path, before = todo.pop()
             while True:
                 if at in path:
                     self.error("D207", f"{name} has a loop at {at:#x}")
@@ -111,24 +115,45 @@ class _Walker:
                     self.error("D208", f"{name} runs into {at:#x}, where no instruction starts")
                     break
                 self.reached.add(at)
-                path = path | {at}
-                kind = row.flow if row.form is not None else "stop"
-                if kind in ("return", "stop"):
+                path, before = path | {at}, (*before[1 - LONGEST:], row)
+                flow = row.flow if row.form is not None else "stop"
+                if flow in ("return", "stop"):
                     break
-                if kind in ("call", "jump") and row.target in self.names:
-                    if kind == "jump":
+                if flow in ("call", "jump") and row.target in self.names:
+                    if flow == "jump":
                         break
                     called = True
-                elif kind == "call":
+                elif flow == "call":
                     self.error("D209", f"{name} calls {row.target or 0:#x}, which is no declared C function")
                     break
-                elif kind == "jump":
+                elif flow == "jump":
                     at = row.target or 0
                     continue
-                elif kind == "branch":
-                    self.decisions[at] = "method" if called else "origin"
-                    todo.append((row.target or 0, called, path))
+                elif flow == "branch":
+                    kind = self.kind(before, called)
+                    if self.decisions.setdefault(at, kind) != kind:
+                        self.decisions[at] = "test"
+                    todo.append((row.target or 0, called, path, before))
                 at += row.size
+
+    def kind(self, before: tuple[Decoded, ...], called: bool) -> str:
+        """origin: memory at the stack pointer, before any C ran; method: what C returned; test: anything else."""
+        arch = self.spec.arch
+        for sequence in arch.sequences:
+            rows = before[len(before) - len(sequence.uses):]
+            if [row.form.name for row in rows if row.form is not None] != [use.form for use in sequence.uses]:
+                continue
+            bound = {argument.name: row.operands.get(param)
+                     for use, row in zip(sequence.uses, rows, strict=True) if row.form is not None
+                     for param, argument in zip(row.form.params, use.arguments, strict=True) if isinstance(argument, Operand)}
+            nodes = list(walk(sequence.condition))
+            registers = {bound.get(n.name) for n in nodes if isinstance(n, Operand)} & arch.registers.keys()
+            memory = any(isinstance(n, Mem) for n in nodes)
+            if memory and not called and registers == {arch.of_kind("stack")}:
+                return "origin"
+            if not memory and called and registers == {arch.abi.result}:
+                return "method"
+        return "test"
 
     def error(self, code: str, message: str) -> None:
         finding = Finding(code, "error", f"{self.where}: {message}")

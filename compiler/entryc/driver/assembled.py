@@ -78,6 +78,9 @@ def _configuration(spec: Spec, code: Code, configuration: Configuration, files: 
         results.findings += checked.findings
         roles = ", ".join(f"{count} {role}" for role, count in sorted(checked.roles.items()))
         results.add("discipline", name, f"capstone and {second_name(spec.arch)}", f"{'failed' if checked.findings else roles}")
+        stubs = {n: a for n, a in reference.symbols.items() if n in spec.paths}
+        sites = "; ".join(f"{kind} at {nearest(stubs, address)}" for address, kind in sorted(checked.decisions.items()))
+        results.add("decisions", name, "on the bytes", sites or "none")
 
 
 def _compare(artifact: str, configuration: str, done: keystone.Result, image: Image | None, reference: Image | None, results: Results) -> Image | None:
@@ -94,15 +97,24 @@ def _compare(artifact: str, configuration: str, done: keystone.Result, image: Im
     if difference is None and len(done.data) != len(expected):
         difference = min(len(done.data), len(expected))
     if difference is not None:
-        near = max((n for n, a in reference.symbols.items() if a <= BASE + difference), key=lambda n: reference.symbols[n], default="?")
-        results.add(artifact, configuration, done.tool, f"other bytes from {near} + {BASE + difference - reference.symbols.get(near, BASE):#x} on")
-        results.findings.append(Finding("A303", "error", f"{artifact}, configuration {configuration}: {done.tool} gives other bytes in {near}"))
+        near = nearest(reference.symbols, BASE + difference)
+        results.add(artifact, configuration, done.tool, f"other bytes from {near} on")
+        results.findings.append(Finding("A303", "error", f"{artifact}, configuration {configuration}: {done.tool} gives other bytes from {near} on"))
         return reference
     wrong = [n for n, a in image.symbols.items() if n in reference.symbols and reference.symbols[n] != a] if image is not None else []
     if wrong:
         results.findings.append(Finding("A304", "error", f"{artifact}, configuration {configuration}: symbol {wrong[0]} is elsewhere"))
     results.add(artifact, configuration, done.tool, f"{len(done.data)} bytes, the same")
     return reference
+
+
+def nearest(symbols: Mapping[str, int], address: int) -> str:
+    """symbol + offset: how people find an address."""
+    before = [(place, name) for name, place in symbols.items() if place <= address]
+    if not before:
+        return f"{address:#x}"
+    place, name = max(before, key=lambda row: row[0])
+    return name if place == address else f"{name} + {address - place:#x}"
 
 
 def assemble_flat_images(spec: Spec, code: Code, configurations: Mapping[str, Configuration], base: int = BASE) -> dict[str, Image]:

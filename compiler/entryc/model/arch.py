@@ -20,7 +20,7 @@ class Register:
     places: dict[str, int] = field(default_factory=dict)                # df -> 10: bits usable as places
     lifter_bits: dict[str, int] = field(default_factory=dict)           # lifter's own one-bit registers -> bit
     lifted: str | None = None                   # the lifter's register name, where it differs
-    facts: dict[str, int] = field(default_factory=dict)                 # msr -> number, compare -> mask
+    facts: dict[str, int] = field(default_factory=dict)                 # indexed -> number of a model-specific register, compare -> mask
 
     @property
     def width(self) -> int:

@@ -38,12 +38,12 @@ class Emulator:
     def can(self, name: str) -> bool:
         """Can the emulator read and write the register?"""
         register = self.arch.registers[name]
-        return self.number(register) is not None or "msr" in register.facts
+        return self.number(register) is not None or "indexed" in register.facts
 
     def write(self, name: str, value: int) -> None:
         register = self.arch.registers[name]
-        if "msr" in register.facts:
-            self.engine.msr_write(register.facts["msr"], value)
+        if "indexed" in register.facts:
+            self.engine.msr_write(register.facts["indexed"], value)
             return
         number = self.number(register)
         if number is None:
@@ -52,8 +52,8 @@ class Emulator:
 
     def read(self, name: str) -> int:
         register = self.arch.registers[name]
-        if "msr" in register.facts:
-            return int(self.engine.msr_read(register.facts["msr"]))
+        if "indexed" in register.facts:
+            return int(self.engine.msr_read(register.facts["indexed"]))
         number = self.number(register)
         if number is None:
             raise NotHere(f"register {name}")
