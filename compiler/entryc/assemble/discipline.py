@@ -116,8 +116,13 @@ class _Walker:
                     break
                 self.reached.add(at)
                 path, before = path | {at}, (*before[1 - LONGEST:], row)
-                flow = row.flow if row.form is not None else "stop"
-                if flow in ("return", "stop"):
+                if row.form is None:                # said already: D203
+                    break
+                if row.form.role == "stop":
+                    self.error("D208", f"{name} runs into '{row.text}' at {at:#x}, which stands behind a return and is never run")
+                    break
+                flow = row.flow
+                if flow == "return":
                     break
                 if flow in ("call", "jump") and row.target in self.names:
                     if flow == "jump":

@@ -17,6 +17,7 @@ from pathlib import Path
 from ..model.arch import Arch
 
 SECONDS = 120
+NOT_THE_TEXT = ("not installed", "another one", "no answer")             # failures that no line of the text causes
 START = "entryc_flat_start"
 # Whatever begins with a digit: only 0x… is read as meant. "10" is taken as hexadecimal, "1f" is no local label here.
 DIGITS = re.compile(r"(?<![\w.%])[0-9]\w*")
@@ -61,7 +62,7 @@ def assemble(arch: Arch, lines: Sequence[str], base: int, symbols: Mapping[str, 
     externs = [f".set {name}, {START} + {address - base:#x}" for name, address in sorted(symbols.items())]
     text = "\n".join([f"{START}:", *externs, *lines]) + "\n"
     result = _run(tool, text, base)
-    if result.data is None and result.error and "not installed" not in result.error and "another one" not in result.error:
+    if result.data is None and result.error and not any(reason in result.error for reason in NOT_THE_TEXT):
         return Result(None, f"{result.error} ({_first_bad(tool, lines, base, symbols)})", result.tool)
     return result
 
@@ -91,6 +92,8 @@ def _first_bad(tool: tuple[str, ...], lines: Sequence[str], base: int, symbols: 
     plain = [line for line in lines if not line.strip().endswith(":") and not line.strip().startswith(".")]
     prefix = [f".set {name}, {base + 0x100:#x}" for name in sorted(labels | set(symbols))]
     low, high = 0, len(plain)
+    if not plain:
+        return "there is no instruction"
     if _run(tool, "\n".join([*prefix, *plain]) + "\n", base).data is not None:
         return "no single line fails: a label or a directive"
     while high - low > 1:

@@ -121,6 +121,10 @@ def _prove(spec: Spec, images: dict[str, Image], say: Speaker, record: dict[str,
     for name, image in images.items():
         say.progress(f"proving configuration {name} …")
         report = prove_image(spec, image, spec.configurations[name])
+        refuted = [v for v in report.verdicts if v.verdict == "refuted"]
+        if refuted:
+            from ..run.replay import replay_all
+            report.replays = replay_all(spec, image, refuted)
         findings += report.findings()
         say.say(report.summary())
         if say.verbose:

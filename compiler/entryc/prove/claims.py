@@ -16,6 +16,17 @@ from .terms import Term
 
 
 @dataclass(frozen=True)
+class Witness:
+    """What an emulator has to run to see a claim fail: from a start state to an address, then look at one register or word."""
+
+    start: State
+    stop: int
+    register: str | None                        # look at this register, or
+    word: Term | None                           # at the word at this address
+    wanted: Term
+
+
+@dataclass(frozen=True)
 class Claim:
     """A statement about all executions of a stub up to one point. `holds`: a one-bit term; `kind` groups claims in reports."""
 
@@ -26,6 +37,7 @@ class Claim:
     holds: Term
     conditions: tuple[Term, ...]
     detail: str = ""
+    witness: Witness | None = None
 
 
 class Claims:
@@ -36,13 +48,19 @@ class Claims:
         self.spec, self.arch = arrivals.spec, arrivals.arch
         self.outline, self.stub = outline, stub
         self.out: list[Claim] = []
-        self.start: State | None = None             # the machine when the event came
+        self.start: State | None = None             # the machine when the event came, or when C returned
+        self.stop = 0                               # the instruction at which the claims are made
 
-    def add(self, kind: str, text: str, span: Span, holds: Term, state: State, detail: str = "") -> None:
-        self.out.append(Claim(self.stub, kind, text, span, holds, tuple(state.conditions), detail))
+    def add(self, kind: str, text: str, span: Span, holds: Term, state: State, detail: str = "", witness: Witness | None = None) -> None:
+        self.out.append(Claim(self.stub, kind, text, span, holds, tuple(state.conditions), detail, witness))
 
-    def equal(self, kind: str, text: str, span: Span, actual: Term, wanted: Term, state: State) -> None:
-        self.add(kind, text, span, T.eq(actual, wanted), state, f"is {T.show(actual)}, has to be {T.show(wanted)}")
+    def equal(self, kind: str, text: str, span: Span, actual: Term, wanted: Term, state: State,
+              register: str | None = None, word: Term | None = None) -> None:
+        witness = None
+        if self.start is not None and (register is not None or word is not None):
+            witness = Witness(self.start, self.stop, register, word, wanted)
+        detail = f"is {T.show(actual)}, has to be {T.show(wanted)}" if actual is not wanted else ""
+        self.add(kind, text, span, T.eq(actual, wanted), state, detail, witness)
 
     # ---- at the C call ----
 
@@ -58,7 +76,7 @@ class Claims:
     def at_call(self, start: State, ending: Ending, target: Call | Jump, frame_end: Term | None) -> Term | None:
         """Claims where C is entered. Returns the frame's address."""
         state, machine, abi = ending.state, self.machine, self.arch.abi
-        self.start = start
+        self.start, self.stop = start, ending.address
         frame = self.outline.frame(self.spec)
         sp = machine.read(state, self.arrivals.sp)
         if isinstance(target, Call):
@@ -109,7 +127,8 @@ class Claims:
         if wanted is None:
             return
         actual = self.load(state, T.add(address, T.const(slot.offset)))
-        self.equal("slot", f"{frame.name}.{slot.name} = {T.show(wanted)}", slot.span, actual, wanted, state)
+        self.equal("slot", f"{frame.name}.{slot.name} = {T.show(wanted)}", slot.span, actual, wanted, state,
+                   word=T.add(address, T.const(slot.offset)))
 
     def wanted(self, frame: Frame, slot: Slot) -> Term | None:
         """What a slot has to hold when C starts. None: C writes it."""
@@ -189,7 +208,7 @@ class Claims:
             for place, value in declared.values[str(need.value)]:
                 if isinstance(place, Reg):
                     self.equal(kind, f"{text}: {show(place)} == {show(value)}", need.span, self.machine.read(state, place.name),
-                               self.arrivals.meaning(value, epoch, user), state)
+                               self.arrivals.meaning(value, epoch, user), state, register=place.name)
         elif need.subject in self.arch.places:
             register, bit = self.arch.places[need.subject]
             actual_bit = self.machine.read_bit(state, Bit(register, bit, need.subject))
@@ -216,6 +235,7 @@ class Claims:
     def at_return(self, before: State, ending: Ending, exit: Exit, frame: Frame | None, address: Term) -> None:
         """Claims where a return instruction is executed."""
         state, span, path = ending.state, exit.step.span, exit.path
+        self.start, self.stop = before, ending.address
         origin = path.origin if path.kind == "exit" else self.outline.origin
         row = self.arch.return_row(exit.step.name, origin or "any")
         if row is None:
@@ -262,7 +282,8 @@ class Claims:
                 self.equal("return", "sp is what it was before the event", slot.span, actual, T.add(address, T.const(frame.size)), state)
             else:
                 mask = T.const(register.compare)
-                self.equal("return", f"{slot.home} = {frame.name}.{slot.name}", slot.span, T.band(actual, mask), T.band(slot_var(slot.name), mask), state)
+                self.equal("return", f"{slot.home} = {frame.name}.{slot.name}", slot.span, T.band(actual, mask), T.band(slot_var(slot.name), mask), state,
+                           register=slot.home if slot.home not in final else None)
 
     def leave(self, state: State, origin: str, frame: Frame | None, span: Span) -> None:
         user = {s.home: slot_var(s.name) for s in frame.slots.values() if s.home} if frame else {}

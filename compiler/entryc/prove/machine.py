@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from ..model.arch import Arch, Assign, Swap
 from ..model.expr import Binary, Bit, Cast, Expr, Mem, Num, Operand, Reg, Unary
-from ..model.spec import Configuration, Spec
+from ..model.build_steps import flat_steps
+from ..model.spec import Call, Configuration, Jump, Spec
 from . import terms as T
 from .lift import Instruction, Lifter, Op, Place
 from .terms import Term
@@ -114,7 +115,8 @@ class Machine:
         self.places = {name: lifter.place(name) for name in spec.arch.registers}
         self.flags = spec.arch.registers[spec.arch.of_kind("flags")]
         self.flag_places = {bit: lifter.registers[name.lower()] for name, bit in self.flags.lifter_bits.items()}
-        self.calls = {address: name for name, address in lifter.image.symbols.items()}
+        callees = {step.callee for path in spec.paths.values() for step in flat_steps(path.steps) if isinstance(step, (Call, Jump))}
+        self.calls = {address: name for name, address in lifter.image.symbols.items() if name in callees}
         self.ghost_moves = {(t.form): (s.name, t.after) for s in spec.states.values() if s.ghost for t in s.transitions}
 
     # ---- registers ----
@@ -344,9 +346,8 @@ class Machine:
             if op.inputs[0].space != "ram":
                 raise Stuck(f"{instruction.text}: a loop inside one instruction")
             name = self.calls.get(target)
-            inside = bool(self.lifter.image.bytes_at(target, 1))
-            if op.name == "CALL" or not inside:
-                if name is None or inside:
+            if op.name == "CALL" or name is not None or not self.lifter.image.bytes_at(target, 1):
+                if name is None:
                     raise Stuck(f"{instruction.text}: a call of {target:#x}, which is no C function")
                 state.pc = following
                 return True, Ending("call" if op.name == "CALL" else "jump", name, state, instruction.address)

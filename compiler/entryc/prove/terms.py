@@ -271,6 +271,41 @@ def leaves(t: Term) -> Iterator[Term]:
         todo.extend(current.args)
 
 
+def evaluate(t: Term, values: dict[str, int]) -> int:
+    """The number that a term is when its variables have the values given; missing ones are 0."""
+    done: dict[Term, int] = {}
+    def go(x: Term) -> int:
+        if x not in done:
+            done[x] = _evaluate(x, [go(a) for a in x.args], values) & ((1 << x.width) - 1)
+        return done[x]
+    return go(t)
+
+
+def _evaluate(t: Term, a: list[int], values: dict[str, int]) -> int:
+    if t.op == "const":
+        return int(t.aux)
+    if t.op == "var":
+        return values.get(t.aux, 0)
+    if t.op == "sum":
+        return int(t.aux[0]) + sum(x * f for x, f in zip(a, t.aux[1], strict=True))
+    folded = [const(x, arg.width) for x, arg in zip(a, t.args, strict=True)]
+    table = {"mul": mul, "and": band, "or": bor, "xor": bxor, "concat": concat, "eq": eq, "ite": ite, "inv": inv}
+    if t.op in table:
+        result: Term = table[t.op](*folded)     # type: ignore[operator]
+    elif t.op in ("shl", "shr", "sar"):
+        result = shift(t.op, folded[0], folded[1])
+    elif t.op in ("ult", "ule", "slt", "sle"):
+        result = less(t.op, folded[0], folded[1])
+    elif t.op == "extract":
+        return a[0] >> t.aux
+    elif t.op == "sext":
+        result = resize(folded[0], t.width, True)
+    else:
+        result = opaque(t.op, t.width, *folded)
+    assert result.value is not None
+    return result.value
+
+
 def to_solver(t: Term) -> Any:
     """The z3 bit-vector of a term (booleans are one bit wide)."""
     import z3

@@ -50,6 +50,7 @@ class Report:
     verdicts: list[Verdict]
     seconds: float
     not_checked: list[str]
+    replays: dict[int, str] = field(default_factory=dict)       # id of a refuted claim -> what the emulator showed
 
     def count(self, verdict: str) -> int:
         return sum(1 for v in self.verdicts if v.verdict == verdict)
@@ -88,7 +89,8 @@ class Report:
             code = "P101" if v.verdict == "refuted" else "P102"
             values = ", ".join(f"{name} = {value:#x}" for name, value in sorted(v.model.items())[:4])
             out.append(Finding(code, "error", f"{v.verdict}: in {v.claim.stub}, configuration {self.configuration.name}: {v.claim.text}", v.claim.span,
-                               v.claim.detail + (f"; for example with {values}" if values else "") + (f"; {v.by}" if v.verdict == "unknown" else ""),
+                               v.claim.detail + (f"; for example with {values}" if values else "") + (f"; {v.by}" if v.verdict == "unknown" else "")
+                               + (f"; {self.replays[id(v.claim)]}" if id(v.claim) in self.replays else ""),
                                data={"stub": v.claim.stub, "kind": v.claim.kind, "model": v.model}))
         out += [Finding("P103", "error", f"not checked: {text}") for text in self.not_checked]
         return out
