@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from entryc.assemble import second
 from entryc.driver.assembled import BASE, externs
 from entryc.emit.asm import flat_lines

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from entryc.image.elf import parse_image, read_image
 from entryc.image.image import Image
 from entryc.model.arch import Arch

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from conftest import SPECS, assemble, small_x86
-
 from entryc.model.build import load_spec
 from entryc.model.spec import Spec
 from entryc.plan.code import Code, Insn, Line, Value

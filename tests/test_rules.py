@@ -10,7 +10,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from entryc.model.build import load_spec
 from entryc.plan.plan import plan_spec
 from entryc.source.finding import Finding, Findings

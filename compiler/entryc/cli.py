@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(options)
     except Findings as stop:
         _show(stop.findings, options.format)
-        return FOUND if any(f.span for f in stop.findings) or stop.findings and stop.findings[0].code not in ("E003",) else USAGE
+        return FOUND if any(f.span for f in stop.findings) or (stop.findings and stop.findings[0].code not in ("E003",)) else USAGE
     except KeyboardInterrupt:
         print("entryc: interrupted", file=sys.stderr)
         return 130

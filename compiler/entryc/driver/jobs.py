@@ -162,7 +162,7 @@ def _images(spec: Spec, code: Code, wanted: dict[str, Configuration], image: str
         say.say(f"image {image}: sha256 {loaded.sha256}")
         if len(wanted) > 1:
             raise Findings([Finding("E404", "error", "an image has one configuration", help="choose it: --configuration " + "|".join(wanted))])
-        return {name: loaded for name in wanted}
+        return dict.fromkeys(wanted, loaded)
     from .assembled import assemble_flat_images
     return assemble_flat_images(spec, code, wanted)
 

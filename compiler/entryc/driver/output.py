@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -56,10 +57,8 @@ def write_all(folder: Path, files: dict[str, str]) -> Written:
                                 help="choose another folder with -o DIR")]) from None
     finally:
         for temporary, _ in pending:
-            try:
+            with contextlib.suppress(OSError):
                 os.unlink(temporary)
-            except OSError:
-                pass
 
 
 def _same(target: Path, text: str) -> bool:

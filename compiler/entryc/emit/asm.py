@@ -25,7 +25,7 @@ def kernel_text(spec: Spec, code: Code) -> str:
     opened: list[str] = []
     guard: Guard = frozenset()
     for line in code.lines:
-        wanted = getattr(line, "guard", frozenset())
+        wanted: Guard = getattr(line, "guard", frozenset())
         if wanted != guard:
             out += _close(guard) + _open(wanted)
             guard = wanted

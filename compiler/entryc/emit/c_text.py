@@ -171,7 +171,7 @@ def _binary(spec: Spec, expr: Binary) -> str:
         if not is_constant(expr.b):
             return f"{count} < 64 ? {shifted} : 0"
         count = str(constant(expr.b)) if isinstance(expr.b, Num) and not expr.b.label else count
-        return f"{_inner(spec, expr.a, True)} {OPERATORS[expr.op]} {count}" if constant(expr.b) < 64 else "0"
+        return f"{_inner(spec, expr.a, True)} {OPERATORS[expr.op]} {count}" if constant(expr.b) < 64 else "UINT64_C(0)"
     wide = not (_is_wide(expr.a) or _is_wide(expr.b))
     return f"{_inner(spec, expr.a, wide)} {OPERATORS[expr.op]} {_inner(spec, expr.b, False)}"
 

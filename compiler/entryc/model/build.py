@@ -284,7 +284,7 @@ class _Builder:
         guard = self.context.guard(node)
         out: list[StateNeed] = []
         for fact in trees(node, "fact"):
-            subject, token = str(fact.children[0]), fact.children[1]
+            subject, token = str(fact.children[0]), tokens(fact)[-1]
             span = self.context.span(fact)
             value: str | int = int_of(token) if token.type == "INT" else str(token)
             known = [*self.spec.states, *self.spec.arch.places, "stack", "gprs"]

@@ -262,7 +262,8 @@ def _order(spec: Spec, collector: Collector, handler: Handler, steps: tuple[CSte
             opened.append(step.subject)
         elif step.verb == "leave":
             if not opened or opened[-1] != step.subject:
-                collector.error("E292", f"bracket '{step.subject}' is left, but " + (f"'{opened[-1]}' was entered last" if opened else "none was entered"), step.span)
+                last = f"'{opened[-1]}' was entered last" if opened else "none was entered"
+                collector.error("E292", f"bracket '{step.subject}' is left, but {last}", step.span)
             else:
                 opened.pop()
             left = step.span
@@ -355,4 +356,4 @@ def _reached(spec: Spec, collector: Collector) -> None:
                             f"declare a hook that returns its address: hook {memory.name} this_cpu()")
 
 
-__all__ = ["check", "flat_handler", "never", "Num"]
+__all__ = ["Num", "check", "flat_handler", "never"]

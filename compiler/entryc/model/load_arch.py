@@ -35,9 +35,9 @@ from .arch import (
 from .expr import Bit, Expr, Num, Operand, Reg, SetupRef
 from .names import Expressions, Node, first, int_of, near, text_of, tokens, trees
 
-ROLES = frozenset("save restore clear move adjust switch fence call jump decide return stop mark".split())
-TRAITS = frozenset("overlay event clobbers_flags".split())
-CONTROLS = frozenset("call jump branch return stop".split())
+ROLES = frozenset(["save", "restore", "clear", "move", "adjust", "switch", "fence", "call", "jump", "decide", "return", "stop", "mark"])
+TRAITS = frozenset(["overlay", "event", "clobbers_flags"])
+CONTROLS = frozenset(["call", "jump", "branch", "return", "stop"])
 IMMEDIATE = re.compile(r"([su])(\d+)$")
 
 

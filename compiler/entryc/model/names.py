@@ -16,7 +16,7 @@ from .expr import Binary, Cast, Expr, HookCall, Mem, Num, Unary
 Node = Tree[Any]
 Resolver = Callable[[tuple[str, ...], Span], Expr]
 
-BINARY = frozenset("add sub band bor bxor shl shr eq ne lt le gt ge".split())
+BINARY = frozenset(["add", "sub", "band", "bor", "bxor", "shl", "shr", "eq", "ne", "lt", "le", "gt", "ge"])
 MAX_INT = (1 << 64) - 1
 
 
@@ -34,12 +34,12 @@ def first(node: Node, kind: str) -> Node | None:
     return next(iter(trees(node, kind)), None)
 
 
-def text_of(token: Token) -> str:
+def text_of(token: Any) -> str:
     """The content of a STRING token."""
     return str(token)[1:-1]
 
 
-def int_of(token: Token) -> int:
+def int_of(token: Any) -> int:
     return int(str(token).replace("_", ""), 0)
 
 

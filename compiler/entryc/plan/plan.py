@@ -6,13 +6,14 @@ import difflib
 
 from ..model.arch import Control
 from ..model.expr import Reg
-from ..model.spec import Configuration, Path, Spec
+from ..model.spec import Configuration, Guard, Path, Spec
 from ..source.finding import Collector
 from ..source.text import Span
 from .code import AlignLine, Code, Insn, LabelLine, Line, OrgLine
+from .moves import DecisionSite, Piece, Transfer, local_label
 from .select import find
 from .values import UNKNOWN, Machine, Value, join
-from .walk import DecisionSite, Piece, Transfer, Walker, local_label
+from .walk import Walker
 
 PATH_ALIGN = 16                                 # also larger than a vector stub: the place of one never depends on the size of another
 TABLE = "entry_vectors"
@@ -214,9 +215,9 @@ def arrival(spec: Spec, path: Path) -> Machine:
         if isinstance(effect.place, Reg):
             machine.regs[effect.place.name] = before[effect.value.name] if isinstance(effect.value, Reg) else UNKNOWN
             overwritten.add(effect.place.name)
-    for register in overwritten:
-        if arch.registers[register].kind == "gpr":
-            machine.arrival[register] = machine.regs[register]
+    for name in overwritten:
+        if arch.registers[name].kind == "gpr":
+            machine.arrival[name] = machine.regs[name]
     machine.regs[arch.of_kind("pc")] = UNKNOWN
     machine.regs[arch.of_kind("flags")] = UNKNOWN
     _arrival_flags(spec, machine, path)
@@ -234,7 +235,7 @@ def _arrival_flags(spec: Spec, machine: Machine, path: Path) -> None:
     event, arch = path.event, spec.arch
     assert event is not None
     flags = arch.of_kind("flags")
-    machine.places = {p: None for p in arch.places}
+    machine.places = dict.fromkeys(arch.places)
     for effect in event.effects:
         if not (isinstance(effect.place, Reg) and effect.place.name == flags):
             continue
@@ -280,8 +281,8 @@ def _routine(spec: Spec, path: Path) -> Machine:
     for register in arch.registers:
         machine.regs[register] = UNKNOWN
     machine.regs[arch.abi.args[0]] = Value("frame", path.frame or "")
-    machine.states = {s: None for s in spec.states}
-    machine.places = {p: None for p in arch.places}
+    machine.states = dict.fromkeys(spec.states)
+    machine.places = dict.fromkeys(arch.places)
     for need in spec.contracts["c"]:
         if need.subject in machine.states:
             machine.states[need.subject] = str(need.value)
@@ -306,7 +307,8 @@ def _merge(spec: Spec, parts: dict[str, list[Line]], collector: Collector) -> li
     for name in names[1:]:
         old, new = [_key(line) for line, _ in merged], [_key(line) for line in parts[name]]
         out: list[tuple[Line, set[str]]] = []
-        for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if old != new else [("equal", 0, len(old), 0, len(new))]:
+        matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+        for tag, i1, i2, j1, j2 in matcher.get_opcodes() if old != new else [("equal", 0, len(old), 0, len(new))]:
             if tag == "equal":
                 out += [(line, {*present, name}) for line, present in merged[i1:i2]]
             else:
@@ -314,7 +316,7 @@ def _merge(spec: Spec, parts: dict[str, list[Line]], collector: Collector) -> li
                 out += [(line, {name}) for line in parts[name][j1:j2]]
         merged = out
     for line, present in merged:
-        guard = getattr(line, "guard", frozenset())
+        guard: Guard = getattr(line, "guard", frozenset())
         holding = {c.name for c in spec.configurations.values() if c.holds(guard)}
         if holding != present:
             span = line.span if isinstance(line, Insn) else Span(spec.source, 1, 1, 1, 2)

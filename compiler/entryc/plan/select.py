@@ -152,12 +152,12 @@ def can_push(arch: Arch) -> bool:
 def branch(arch: Arch, condition: Expr, label: str) -> list[Chosen] | None:
     """Instructions that go to the label when the condition holds, else fall through."""
     for sequence in arch.sequences:
-        holder = Form(sequence.name, {k: v for k, v in sequence.params.items()}, "decide", "", {}, (), (), frozenset(), "", sequence.span)
+        holder = Form(sequence.name, dict(sequence.params), "decide", "", {}, (), (), frozenset(), "", sequence.span)
         bound: Bindings = {}
         if not _unify(arch, holder, sequence.condition, condition, bound):
             continue
         targets = [p for p, kinds in sequence.params.items() if any(k.name == "label" for k in kinds)]
-        bound.update({t: label for t in targets})
+        bound.update(dict.fromkeys(targets, label))
         out: list[Chosen] = []
         for use in sequence.uses:
             form = arch.forms[use.form]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..model.expr import BaseRef, CellRef, Expr, Reg, SetupRef, SlotRef, UserRef
-from ..model.spec import Frame, Path, Spec, StateNeed
+from ..model.spec import Frame, Path, StateNeed
 from . import terms as T
 from .expect import Exit
 from .machine import Bytes, Machine, Region, State

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..model.arch import Arch, Assign, Swap
-from ..model.expr import Binary, Bit, Cast, Expr, Mem, Num, Operand, Reg, Unary
 from ..model.build_steps import flat_steps
+from ..model.expr import Binary, Bit, Cast, Expr, Mem, Num, Operand, Reg, Unary
 from ..model.spec import Call, Configuration, Jump, Spec
 from . import terms as T
 from .lift import Instruction, Lifter, Op, Place

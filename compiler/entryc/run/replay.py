@@ -62,7 +62,7 @@ def replay(spec: Spec, image: Image, verdict: Verdict) -> str:
     state = witness.start.copy()
     values = _values(state, verdict.model)
     terms = {name: machine.read(state, name) for name in spec.arch.registers if name != spec.arch.of_kind("pc")}
-    for term in (*terms.values(), witness.wanted, *(witness.word,) * (witness.word is not None)):
+    for term in (*terms.values(), witness.wanted, *([witness.word] if witness.word is not None else [])):
         _fill(values, term)
     emulator = Emulator(spec.arch)
     first = min(start for start, _ in image.segments)

@@ -112,8 +112,9 @@ def _open_brace(file: SourceFile, upto: int, heads: frozenset[str]) -> int | Non
     return stack[-1] if stack and upto >= len(file.lines) else None
 
 
-ITEM_HEADS = frozenset("frame entry path exit method state memory boundary code stack vectors kind routine work handler "
-                       "syscalls hook choose register event form".split())
+ITEM_HEADS = frozenset(
+    "frame entry path exit method state memory boundary code stack vectors kind routine work handler "
+    "syscalls hook choose register event form".split())
 
 
 def _explain(language: str, file: SourceFile, error: UnexpectedInput) -> Finding:
@@ -137,7 +138,7 @@ def _explain(language: str, file: SourceFile, error: UnexpectedInput) -> Finding
         elif error.token.type != "$END":
             got = f"'{str(error.token).strip()}'"
             length = max(1, len(str(error.token).strip()))
-        names = {n for n in (getattr(error, "accepts", None) or error.expected)}
+        names = set(getattr(error, "accepts", None) or error.expected)
         keywords = sorted(_terminal(language, n) for n in names if n not in WORDS)
         expected = [WORDS[n] for n in sorted(names) if n in WORDS] + keywords
         near = _near(str(error.token), keywords)

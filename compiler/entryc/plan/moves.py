@@ -1,0 +1,253 @@
+"""What all step planners share: the tracked machine, emission, windows, state changes, moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ..model.arch import Assign
+from ..model.expr import Bit, CellRef, Expr, FrameRef, Num, Reg, SlotRef, constant, is_constant, show
+from ..model.spec import Configuration, Frame, Guard, Path, Set, SetState, Spec, Step, SwitchStack
+from ..source.finding import Collector
+from ..source.text import Span
+from .code import Insn, LabelLine, Line
+from .lower import Lower, NoForm
+from .select import Chosen, can_push, find
+from .values import UNKNOWN, Machine, Value, derive_states, lacking, value_of
+
+NONE: Guard = frozenset()
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """How a piece of code ends: it goes on at a path (or an arm) in the state reached."""
+
+    target: str
+    machine: Machine
+    span: Span
+
+
+@dataclass
+class Piece:
+    """The lines of a path or an arm, and where they go on. `next`: None when the piece ends by itself."""
+
+    name: str
+    lines: list[Line]
+    next: str | None
+    start: Machine = field(default_factory=Machine)
+    transfers: list[Transfer] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)       # arms, placed after this piece
+
+
+@dataclass(frozen=True)
+class DecisionSite:
+    """A decision in assembly: its kind, where, and what does not exist yet there."""
+
+    kind: str
+    path: str
+    span: Span
+    missing: tuple[str, ...]
+
+
+class Moves:
+    """State and moves of a path being planned in one configuration."""
+
+    def __init__(self, spec: Spec, configuration: Configuration, collector: Collector) -> None:
+        self.spec, self.arch = spec, spec.arch
+        self.configuration, self.collector = configuration, collector
+        self.lower = Lower(spec)
+        self.decisions: list[DecisionSite] = []
+        self.sp = spec.arch.of_kind("stack")
+        self.word = spec.arch.word_bytes
+        self.by_push = can_push(spec.arch)
+
+        self.path: Path
+        self.machine: Machine
+        self.lines: list[Line] = []
+        self.open_windows: set[str] = set()
+        self.ended: str | None = None
+
+    def error(self, code: str, message: str, span: Span | None, help: str | None = None) -> None:
+        self.collector.error(code, message, span, help)
+
+    def emit(self, step: Step, chosen: Iterable[Chosen], comment: str = "") -> None:
+        identity = f"{type(step).__name__}:{step.span.line}:{step.span.column}"
+        for form, operands in chosen:
+            self.lines.append(Insn(form, operands, step.guard, comment, step.span, identity))
+
+    # ---- windows ----
+
+    def mark_windows(self, guard: Guard) -> None:
+        """Global labels where a window opens or closes, for C predicates and reviewers."""
+        if self.ended is not None:
+            return
+        for window in self.spec.windows.values():
+            m = self.machine
+            inside = (m.stack if window.subject == "stack" else m.states.get(window.subject)) == window.value
+            if inside and window.name not in self.open_windows:
+                self.open_windows.add(window.name)
+                self.lines.append(LabelLine(window_label(window.name, self.path.name, "begin"), "inner", guard))
+            elif not inside and window.name in self.open_windows:
+                self.open_windows.discard(window.name)
+                self.lines.append(LabelLine(window_label(window.name, self.path.name, "end"), "inner", guard))
+
+    def close_windows(self) -> None:
+        for name in sorted(self.open_windows):
+            self.lines.append(LabelLine(window_label(name, self.path.name, "end"), "inner"))
+        self.open_windows = set()
+
+    # ---- state ----
+
+    def set_state(self, step: SetState) -> None:
+        m = self.machine
+        if step.subject in self.arch.places:
+            if m.places.get(step.subject) == step.value:
+                self.error("E313", f"{step.subject} is {step.value} here already: nothing asks for this step", step.span, "remove it")
+                return
+            register, bit = self.arch.places[step.subject]
+            chosen = find(self.arch, Assign(Bit(register, bit, step.subject), Num(int(step.value))))
+            if chosen is None:
+                raise NoForm(f"{self.arch.name} has no instruction that makes {step.subject} {step.value}")
+            self.emit(step, [chosen], f"{step.subject} = {step.value}")
+            m.places[step.subject] = int(step.value)
+            return
+        state = self.spec.states[step.subject]
+        current = m.states.get(step.subject)
+        if current == step.value:
+            self.error("E313", f"{step.subject} is {step.value} here already: nothing asks for this step", step.span, "remove it")
+            return
+        if current is None:
+            self.error("E314", f"which value {step.subject} has is not known here", step.span, "ask first who was interrupted: from user { … }")
+            return
+        transition = next((t for t in state.transitions if t.before == current and t.after == step.value), None)
+        if transition is None:
+            self.error("E315", f"nothing leads {step.subject} from {current} to {step.value}", step.span,
+                       f"declare it in state {step.subject}: {current} -> {step.value} by INSTRUCTION")
+            return
+        self.emit(step, [(self.arch.forms[transition.form], ())], f"{step.subject} = {step.value}")
+        m.states[step.subject] = str(step.value)
+        self.apply_meanings(state.name, str(step.value))
+
+    def apply_meanings(self, state: str, value: str) -> None:
+        for place, _ in self.spec.states[state].values[value]:
+            if isinstance(place, Reg):
+                self.machine.regs[place.name] = Value("meaning", f"{state}.{value}")
+
+    def need_memory(self, memory: str, span: Span) -> None:
+        for need, actual in lacking(self.machine, self.spec.memories[memory].needs, self.configuration.features):
+            self.error("E316", f"memory '{memory}' cannot be reached here: it needs {need.subject} = {need.value}, but {need.subject} is {actual}", span,
+                       f"put {need.subject} = {need.value} before this step")
+
+    def destroy(self, register: str, span: Span) -> None:
+        """Refuse to overwrite the only copy of an interrupted value."""
+        m = self.machine
+        value = m.regs.get(register, UNKNOWN)
+        if value.kind == "interrupted" and self.saved_nowhere(value, register):
+            self.error("E317", f"{register} holds the only copy of {value}", span, "save or park it first")
+
+    def saved_nowhere(self, value: Value, register: str) -> bool:
+        m = self.machine
+        others = [r for r, v in m.regs.items() if v == value and r != register]
+        return not others and value not in m.cells.values() and value not in m.slots.values()
+
+    # ---- moves ----
+
+    def set(self, step: Set) -> None:
+        m, place, value = self.machine, step.place, folded(step.value) or step.value
+        for register in step.using:
+            self.destroy(register, step.span)
+        if isinstance(place, CellRef):
+            self.store_cell(step, place, value)
+            return
+        if not isinstance(place, Reg):
+            self.error("E318", f"{show(place)} cannot be set here", step.span)
+            return
+        if place.name == self.sp and isinstance(value, FrameRef):
+            self.enter_frame(step, value)
+            return
+        self.destroy(place.name, step.span)
+        if isinstance(value, SlotRef):
+            chosen = self.lower.load(place.name, *self.slot_address(value.frame, value.slot, step.span), step.using)
+            new = m.slots.get(value.slot, Value("slot", value.slot))
+        elif isinstance(value, CellRef):
+            self.need_memory(value.memory, step.span)
+            memory = self.spec.memories[value.memory]
+            chosen = self.lower.load(place.name, memory.base, memory.cells[value.cell].offset, step.using)
+            new = value_of(m, value)
+        elif isinstance(value, (Reg, Num)):
+            chosen = self.lower.move(place.name, value)
+            new = value_of(m, value)
+        else:
+            raise NoForm(f"{show(value)} cannot be computed here")
+        self.emit(step, chosen, f"{show(place)} = {show(value)}")
+        for register in self.lower.scratches(chosen):
+            m.regs[register] = UNKNOWN
+        m.regs[place.name] = new
+        if place.name == self.sp:
+            m.below = None
+            m.stack = "user" if new == Value("slot", self.slot_of_home(self.sp)) or new == Value("interrupted", self.sp) else "any"
+        derive_states(self.spec, m, place.name)
+
+    def slot_of_home(self, register: str) -> str:
+        frame = self.frame()
+        return next((s.name for s in frame.slots.values() if s.home == register), "") if frame else ""
+
+    def store_cell(self, step: Set, place: CellRef, value: Expr) -> None:
+        m = self.machine
+        self.need_memory(place.memory, step.span)
+        memory = self.spec.memories[place.memory]
+        chosen = self.lower.store(memory.base, memory.cells[place.cell].offset, value, step.using)
+        self.emit(step, chosen, f"{show(place)} = {show(value)}")
+        for register in self.lower.scratches(chosen):
+            m.regs[register] = UNKNOWN
+        m.cells[(place.memory, place.cell)] = value_of(m, value)
+
+    def enter_frame(self, step: Set, value: FrameRef) -> None:
+        m = self.machine
+        source = next((r for r, v in m.regs.items() if v == Value("frame", value.frame)), None)
+        if source is None:
+            self.error("E319", f"no register points to frame '{value.frame}' here", step.span)
+            return
+        self.emit(step, self.lower.move(self.sp, Reg(source)), f"sp = {value.frame}")
+        m.frame, m.below = value.frame, self.spec.frames[value.frame].size
+        m.stack = "interrupted"
+        m.slots = {s: Value("slot", s) for s in self.spec.frames[value.frame].slots}
+
+    def switch_stack(self, step: SwitchStack) -> None:
+        m, stack = self.machine, self.spec.stacks[step.stack]
+        if m.stack == step.stack:
+            self.error("E313", f"the stack is {step.stack} here already: nothing asks for this step", step.span, "remove it")
+            return
+        if not isinstance(stack.top, CellRef):
+            self.error("E320", f"nothing says where the top of stack '{stack.name}' is found", stack.span, f"write: stack {stack.name} top MEMORY.CELL …")
+            return
+        self.destroy(self.sp, step.span)
+        self.need_memory(stack.top.memory, step.span)
+        memory = self.spec.memories[stack.top.memory]
+        self.emit(step, self.lower.load(self.sp, memory.base, memory.cells[stack.top.cell].offset), f"stack = {stack.name}")
+        m.regs[self.sp] = Value("top", stack.name)
+        m.stack, m.below = stack.name, 0
+
+    def slot_address(self, frame_name: str, slot: str, span: Span) -> tuple[str, int]:
+        frame, m = self.spec.frames[frame_name], self.machine
+        if m.below is None or m.frame != frame_name:
+            self.error("E321", f"frame '{frame_name}' cannot be reached here: sp does not point into it", span)
+            return self.sp, 0
+        return self.sp, frame.slots[slot].offset - (frame.size - m.below)
+
+    def frame(self) -> Frame | None:
+        return self.spec.frames[self.machine.frame] if self.machine.frame else None
+
+
+def local_label(path: str) -> str:
+    """Jumps go to local labels: for a global one an assembler may keep a relocation and the long form."""
+    return f".L{path}"
+
+
+def window_label(window: str, path: str, side: str) -> str:
+    return f"{window}_{path}_{side}"
+
+
+def folded(expr: Expr | None) -> Expr | None:
+    """Constants as one number."""
+    return Num(constant(expr)) if expr is not None and is_constant(expr) else expr
