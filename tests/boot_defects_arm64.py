@@ -65,7 +65,7 @@ C_CODE = [
        "regs->syscallno = regs->x7"),
     _c("registers", "fourth and fifth argument swapped", r"regs->x3, regs->x4", "regs->x4, regs->x3"),
     _c("faults", "fault address from another register", r"(?s)(do_el0_sync.*?)far_el1", r"\1elr_el1"),
-    _c("faults", "instruction aborts without their address", r"UINT64_C\(0x20\)", "UINT64_C(0x3f)"),
+    _c("faults", "instruction aborts without their address", r"case EC_INSTRUCTION_ABORT:", "case 0x3f:"),
     _c("exit-work", "one-shot flag not cleared", r"thread_flags_clear\(NOTIFY_RESUME\);", ";"),
     _c("exit-work", "flags read with interrupts on",
        r"(notify_resume\(regs\);\n\t\t\}\n)\t\tENTRY_IRQS_OFF\(\);\n", r"\1"),

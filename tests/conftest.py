@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from entryc.assemble import second
@@ -43,3 +44,13 @@ def assemble(spec: Spec, code: Code, configuration: Configuration, edit: Callabl
     done, image = second.assemble_flat(spec.arch, tool, edit(lines) if edit else lines, BASE, externs(code))
     assert image is not None, done.error
     return image
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
+    """What cannot run is an error, not a skip: a missing tool must not look like a passed test."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} cannot run here: {report.longrepr}"

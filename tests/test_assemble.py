@@ -91,7 +91,8 @@ def test_settings_do_not_leak(x86: Arch, arm: Arch) -> None:
 
 
 @pytest.mark.parametrize("line", [
-    "addq $10, %rsp", "pushq $-38", "movq 40(%rsp), %rax", ".balign 16, 0xcc", ".long 10", "1:", "jmp 1f", "b 1b", "b 2f", "movl $0b11, %eax", "movl $10h, %eax",
+    "addq $10, %rsp", "pushq $-38", "movq 40(%rsp), %rax", ".balign 16, 0xcc", ".long 10", "1:", "jmp 1f", "b 1b", "b 2f", "movl $0b11, %eax",
+    "movl $10h, %eax",
     "pushq %gs:0x14", "movq %fs:-0x8, %rax", "movq %gs:cell, %rax", "incl %ds:0x10", ".text", ".section .entry.text", "\t.pushsection .x", ".size a, . - a",
     ".include \"x\"", ".align 0x10", ".inst 0xd503201f",
 ])
@@ -100,7 +101,8 @@ def test_lint_refuses(line: str) -> None:
 
 
 @pytest.mark.parametrize("line", [
-    "addq $0x10, %rsp", "pushq $-0x26", "movq 0x28(%rsp), %r10", "xorl %r8d, %r8d", ".balign 0x10, 0xcc", ".org start + 0x80, 0xd4", "vector_10:", ".L1:", "jmp .L1",
+    "addq $0x10, %rsp", "pushq $-0x26", "movq 0x28(%rsp), %r10", "xorl %r8d, %r8d", ".balign 0x10, 0xcc", ".org start + 0x80, 0xd4", "vector_10:", ".L1:",
+    "jmp .L1",
     "pushq %gs:0x14(,%riz,0x1)", "movq %gs:cell(%rip), %rax", "stp x29, x30, [sp, #0x10]", "mov x10, xzr", "msr daifset, #0xf", ".byte 0xf3, 0x0f",
     "movq %cr2, %rdi", "addq $0x8, %rsp /* 8 bytes */",
 ])
@@ -171,7 +173,7 @@ def test_calls_far_behind_aligned_code(x86: Arch, arm: Arch) -> None:
 def tools_or_skip(arch: Arch) -> list[second.Tool]:
     found = second.assemblers(arch)
     if not found:
-        pytest.skip(f"no second assembler for {arch.name} on this machine")
+        pytest.fail(f"no second assembler for {arch.name} on this machine")
     return found
 
 
@@ -193,7 +195,7 @@ def test_two_assemblers_agree_on_symbols() -> None:
     spec, code = planned("x86_64")
     tools = tools_or_skip(spec.arch)
     if len(tools) < 2:
-        pytest.skip("only one second assembler")
+        pytest.fail("only one second assembler")
     lines = flat_lines(spec, code, spec.configurations["smap"])
     images = [second.assemble_flat(spec.arch, t, lines, BASE, assembled.externs(code))[1] for t in tools[:2]]
     assert images[0] is not None and images[1] is not None
@@ -203,8 +205,7 @@ def test_two_assemblers_agree_on_symbols() -> None:
 
 
 def codes(spec: Spec, code: Code, kernel: str | None = None) -> set[str]:
-    only = {n: c for n, c in list(spec.configurations.items())[:1]}
-    spec.configurations = only
+    spec.configurations = dict(list(spec.configurations.items())[:1])
     files = {"entry.S": kernel if kernel is not None else kernel_text(spec, code)}
     return {f.code for f in assembled.assemble_all(spec, code, files, Quiet()).findings}  # type: ignore[arg-type]
 
@@ -225,7 +226,7 @@ def test_other_bytes_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_kernel_text_that_differs_is_found() -> None:
     spec, code = planned("arm64")
     if not any(t.preprocess for t in tools_or_skip(spec.arch)):
-        pytest.skip("no C preprocessor beside an assembler")
+        pytest.fail("no C preprocessor beside an assembler")
     text = kernel_text(spec, code)
     assert "\tisb" in text
     assert codes(spec, code, text.replace("\tisb", "\tdsb\tnsh", 1)) == {"A303"}

@@ -22,9 +22,9 @@ CLANG = {"x86_64": ("clang", "ld"), "arm64": ("clang", "ld.lld")}
 def _need(arch: str, *more: str) -> None:
     missing = [*missing_tools(arch), *(tool for tool in more if shutil.which(tool) is None)]
     if missing:
-        pytest.skip(f"not installed: {', '.join(missing)}")
+        pytest.fail(f"not installed: {', '.join(missing)}")
     if not (entry_dir(arch) / "entry.S").is_file():
-        pytest.skip(f"no generated files in {entry_dir(arch)}")
+        pytest.fail(f"no generated files in {entry_dir(arch)}")
 
 
 def _check_all(arch: str, result: BootResult) -> None:

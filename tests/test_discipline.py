@@ -33,7 +33,7 @@ def assembled(name: str, configuration: str, change: Change = lambda lines: line
     spec, code = planned(name)
     tools = second.assemblers(spec.arch)
     if not tools:
-        pytest.skip(f"no second assembler for {spec.arch.name} on this machine")
+        pytest.fail(f"no second assembler for {spec.arch.name} on this machine")
     symbols = externs(code)
     result, image = second.assemble_flat(spec.arch, tools[0], change(flat_lines(spec, code, spec.configurations[configuration])), BASE, symbols)
     assert image is not None, result.error
@@ -107,6 +107,7 @@ def test_decisions_of_the_kernel_spec() -> None:
     (doubled("testb $0x3"), "D206"),
     (after("trap", "testb %al, %al", "jz return_to_user"), "D206"),
     (after("trap", "jz return_to_user"), "D206"),
+    (after("trap", "testb %al, %al"), "D206"),
     (after("trap", "testb $0x3, 0x8(%rbp)", "jz return_to_user"), "D206"),
     (instead("iretq", "jmp trap", last=True), "D207"),
     (instead("iretq", "jnz trap", "iretq"), "D207"),
@@ -117,6 +118,8 @@ def test_decisions_of_the_kernel_spec() -> None:
     (instead("call do_trap", "call trap"), "D209"),
     (instead("call do_trap", "call do_trap + 0x1"), "D209"),
     (at_end("cld", "iretq"), "D205"),
+    (instead("jmp .Ltrap", "jmp .Ltrap", "int3", "nop"), "D203"),
+    (instead("jmp .Ltrap", "jmp .Ltrap", "int3", "cld"), "D205"),
 ])
 def test_x86(change: Change, expected: str) -> None:
     assert expected in codes(check("x86_64", "base", change))
@@ -128,6 +131,8 @@ def test_x86(change: Change, expected: str) -> None:
     (at_end("wfi"), "D203"),
     (at_end("movk x0, #0x1, lsl #0x10"), "D203"),
     (at_end("mov x1, xzr"), "D205"),
+    (at_end("mov x1, xzr", "isb"), "D205"),
+    (instead("b .L", "b .Lel1h_irq", "isb"), "D205"),
     (instead("eret", "mov x1, xzr"), "D208"),
     (instead("eret", "mov x1, xzr", last=True), "D208"),
     (instead("bl ", "bl el1h_sync"), "D209"),
@@ -184,12 +189,12 @@ def test_decoders_that_disagree_on_flow_are_found(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(decode, "_second", moved)
     result = discipline.check(spec, image, spec.configurations["base"], names)
     assert any(f.code == "D202" and "targets" in f.message for f in result.findings)
-    monkeypatch.setattr(decode, "_second", lambda *arguments: (honest(*arguments)[0], "jump", None))  # type: ignore[arg-type]
+    monkeypatch.setattr(decode, "_second", lambda *arguments: (honest(*arguments)[0], "jump", None))
     result = discipline.check(spec, image, spec.configurations["base"], names)
     assert any(f.code == "D202" and "goes on" in f.message for f in result.findings)
 
 
 def test_few_lines_for_one_cause() -> None:
-    spec, image, names = assembled("x86_64", "base")
+    spec, image, _ = assembled("x86_64", "base")
     result = discipline.check(spec, image, spec.configurations["base"], frozenset())
     assert len([f for f in result.findings if f.code == "D209"]) <= discipline.MOST + 1

@@ -1415,3 +1415,5 @@ ENTRY_START(return_to_user)
 	.cfi_def_cfa	31, 0x120
 	b	.Leret_user
 ENTRY_END(return_to_user)
+
+	.section .note.GNU-stack, "", %progbits

@@ -4519,3 +4519,5 @@ ENTRY_START(vector_255)
 	.cfi_def_cfa_offset	0x38
 	jmp	.Ltrap
 ENTRY_END(vector_255)
+
+	.section .note.GNU-stack, "", %progbits

@@ -57,11 +57,27 @@ def check(spec: Spec, image: Image, configuration: Configuration, externs: froze
         walker.walk(slot, f"the slot at {slot:#x}")
     findings += walker.findings
     findings += _ceilings(spec, walker.decisions, where)
-    stops = {name for row in arch.returns for name in row.stops}
-    for address, row in code.items():
-        if address not in walker.reached and not (row.form is not None and row.form.name in stops):
-            findings.append(Finding("D205", "error", f"{where}: '{row.text}' at {address:#x} is reached from no entry point"))
+    for address in sorted(walker.reached - walker.explained - walker.decisions.keys()):
+        row = code[address]
+        if row.form is not None and row.form.role == "decide":
+            findings.append(Finding("D206", "error", f"{where}: '{row.text}' at {address:#x} belongs to no decision"))
+    findings += _unreached(spec, image, code, walker.reached, where)
     return Result(_few(findings), roles, walker.decisions)
+
+
+def _unreached(spec: Spec, image: Image, code: dict[int, Decoded], reached: set[int], where: str) -> list[Finding]:
+    """Instructions that no path runs: allowed are padding, and what keeps the CPU from running ahead right behind a return."""
+    stops = {name for row in spec.arch.returns for name in row.stops}
+    out: list[Finding] = []
+    behind: set[int] = set()
+    for address, row in sorted(code.items()):
+        shield = address in behind and row.form is not None and row.form.name in stops
+        if address in reached or shield:
+            if shield or row.flow == "return":
+                behind.add(address + row.size)
+        elif set(image.bytes_at(address, row.size)) != {spec.arch.padding}:         # a label may stand at padding: the end of a window
+            out.append(Finding("D205", "error", f"{where}: '{row.text}' at {address:#x} is reached from no entry point"))
+    return out
 
 
 def _few(findings: list[Finding]) -> list[Finding]:
@@ -95,6 +111,7 @@ class _Walker:
         self.names = {image.symbols[n]: n for n in externs if n in image.symbols}
         self.reached: set[int] = set()
         self.decisions: dict[int, str] = {}
+        self.explained: set[int] = set()            # instructions of decisions that are an origin or a method
         self.findings: list[Finding] = []
 
     def walk(self, start: int, name: str) -> None:
@@ -154,10 +171,10 @@ class _Walker:
             nodes = list(walk(sequence.condition))
             registers = {bound.get(n.name) for n in nodes if isinstance(n, Operand)} & arch.registers.keys()
             memory = any(isinstance(n, Mem) for n in nodes)
-            if memory and not called and registers == {arch.of_kind("stack")}:
-                return "origin"
-            if not memory and called and registers == {arch.abi.result}:
-                return "method"
+            origin = memory and not called and registers == {arch.of_kind("stack")}
+            if origin or (not memory and called and registers == {arch.abi.result}):
+                self.explained.update(row.address for row in rows)
+                return "origin" if origin else "method"
         return "test"
 
     def error(self, code: str, message: str) -> None:

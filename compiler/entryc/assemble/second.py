@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def assemblers(arch: Arch) -> list[Tool]:
         elif find_spec("ziglang") is not None:
             zig = (sys.executable, "-m", "ziglang")
             base = (*zig, "cc", "-target", clang[0].replace("-unknown-none-elf", "-freestanding-none"), "-c")
-            found.append(Tool("ziglang", (*base, "-x", "assembler"), (*base, "-x", "assembler-with-cpp"), (*zig, "ld.lld")))
+            found.append(Tool(f"ziglang {version('ziglang')}", (*base, "-x", "assembler"), (*base, "-x", "assembler-with-cpp"), (*zig, "ld.lld")))
     return found
 
 

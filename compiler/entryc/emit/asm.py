@@ -41,6 +41,7 @@ def kernel_text(spec: Spec, code: Code) -> str:
             if opened:
                 out += [f"\t{d}" for d in unwind.after(line)]
     out += _close(guard) + _end(opened)
+    out += ["", "\t.section .note.GNU-stack, \"\", %progbits"]
     return "\n".join(out) + "\n"
 
 

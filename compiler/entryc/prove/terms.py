@@ -285,9 +285,9 @@ def _evaluate(t: Term, a: list[int], values: dict[str, int]) -> int:
     if t.op == "const":
         return int(t.aux)
     if t.op == "var":
-        return values.get(t.aux, 0)
+        return int(values.get(t.aux, 0))
     if t.op == "sum":
-        return int(t.aux[0]) + sum(x * f for x, f in zip(a, t.aux[1], strict=True))
+        return int(t.aux[0] + sum(x * f for x, f in zip(a, t.aux[1], strict=True)))
     folded = [const(x, arg.width) for x, arg in zip(a, t.args, strict=True)]
     table = {"mul": mul, "and": band, "or": bor, "xor": bxor, "concat": concat, "eq": eq, "ite": ite, "inv": inv}
     if t.op in table:
@@ -297,7 +297,7 @@ def _evaluate(t: Term, a: list[int], values: dict[str, int]) -> int:
     elif t.op in ("ult", "ule", "slt", "sle"):
         result = less(t.op, folded[0], folded[1])
     elif t.op == "extract":
-        return a[0] >> t.aux
+        return a[0] >> int(t.aux)
     elif t.op == "sext":
         result = resize(folded[0], t.width, True)
     else:

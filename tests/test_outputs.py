@@ -1,0 +1,51 @@
+"""The committed outputs are what the specs give; outputs depend on nothing else; the layout command; generated C is clean."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, SPECS
+from entryc.driver import output
+from entryc.driver.render import render
+from entryc.model.build import load_spec
+from entryc.plan.plan import plan_spec
+
+NAMES = ("x86_64", "arm64")
+
+
+def files_of(name: str) -> dict[str, str]:
+    spec = load_spec(SPECS / f"{name}.entry")
+    return render(spec, plan_spec(spec))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_committed_outputs(name: str, update: bool) -> None:
+    """Golden: the whole output. Rewrite with pytest --update, and review the diff."""
+    files = files_of(name)
+    folder = ROOT / "out" / name
+    if update:
+        output.write_all(folder, files)
+    assert output.stale(folder, files) == []
+    assert sorted(p.name for p in folder.iterdir()) == sorted(files)
+
+
+@pytest.mark.parametrize(("variable", "value"), [("PYTHONHASHSEED", "1"), ("PYTHONHASHSEED", "77"), ("LC_ALL", "tr_TR.UTF-8"), ("TZ", "Asia/Kathmandu")])
+def test_same_bytes_everywhere(variable: str, value: str, tmp_path: Path) -> None:
+    folder = tmp_path / "a folder with spaces"
+    folder.mkdir()
+    environment = {**os.environ, variable: value}
+    subprocess.run([sys.executable, "-m", "entryc", "build", "-q", "--prove", "none", str(SPECS / "x86_64.entry"), "-o", "here"], check=True, cwd=folder,
+                   env=environment, umask=0o077)
+    for name, text in files_of("x86_64").items():
+        assert (folder / "here" / name).read_text() == text, name
+
+
+def test_nothing_of_this_machine_in_the_outputs() -> None:
+    for name in NAMES:
+        for file, text in files_of(name).items():
+            assert str(ROOT) not in text, file
+            assert "20" + "26" not in text, f"{file}: a date"
