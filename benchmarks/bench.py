@@ -62,7 +62,8 @@ def main() -> int:
         for count in (10, 100, 1000):
             spec = folder / f"grow{count}.entry"
             spec.write_text(routines(count))
-            rows.append((f"build --prove none, {count} entry points", median([*entryc, "--prove", "none", str(spec), "-o", str(folder / f"g{count}")], max(1, rounds // 2))))
+            command = [*entryc, "--prove", "none", str(spec), "-o", str(folder / f"g{count}")]
+            rows.append((f"build --prove none, {count} entry points", median(command, max(1, rounds // 2))))
     print(f"{'what':40} {'CPU s':>7} {'to gcc':>7}")
     for what, seconds in rows:
         print(f"{what:40} {seconds:7.2f} {seconds / gcc:7.1f}")

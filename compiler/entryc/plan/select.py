@@ -116,8 +116,18 @@ def match(arch: Arch, form: Form, wanted: tuple[Effect, ...]) -> tuple[Value, ..
     return tuple(bound[p] for p in form.params)
 
 
+_found: dict[tuple[int, tuple[Effect, ...]], Chosen | None] = {}
+
+
 def find(arch: Arch, *wanted: Effect) -> Chosen | None:
-    """The first form that does it."""
+    """The first form that does it. Answers are kept: 256 vectors ask the same."""
+    key = (id(arch), wanted)
+    if key not in _found:
+        _found[key] = _find(arch, wanted)
+    return _found[key]
+
+
+def _find(arch: Arch, wanted: tuple[Effect, ...]) -> Chosen | None:
     for form in _by_shape(arch, _shape(wanted)):
         operands = match(arch, form, wanted)
         if operands is not None:
