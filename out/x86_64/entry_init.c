@@ -333,9 +333,9 @@ void entry_setup_cpu(struct percpu *percpu)
 	struct {
 		uint16_t limit;
 		uint64_t base;
-	} __attribute__((packed)) table = { sizeof(entry_gates) - 1, (uintptr_t)entry_gates };
+	} __attribute__((packed)) entry_table = { sizeof(entry_gates) - 1, (uintptr_t)entry_gates };
 
-	__asm__ volatile("lidt %0" : : "m"(table) : "memory");
+	__asm__ volatile("lidt %0" : : "m"(entry_table) : "memory");
 	entry_write_msr(0xc0000101, (uintptr_t)percpu);	/* gs_base */
 	entry_write_msr(0xc0000102, 0);	/* kernel_gs_base */
 	entry_do_msr(0xc0000081, UINT64_C(0x1b000800000000));	/* star_user, star_kernel */

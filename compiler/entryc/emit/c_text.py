@@ -119,6 +119,12 @@ def plain(value: int) -> str:
     return str(value) if value < 1 << 16 else number(value)
 
 
+def signed_number(value: int) -> str:
+    """A 64-bit pattern as a signed constant; the lowest one has no literal in C."""
+    signed = value - (1 << 64) if value >> 63 else value
+    return str(signed) if -(1 << 31) <= signed < 1 << 31 else "INT64_MIN" if signed == -(1 << 63) else f"INT64_C({signed})"
+
+
 def expression(spec: Spec, expr: Expr) -> str:
     """C text whose value, as a 64-bit unsigned number, is that of the expression. Raises Findings for what C cannot read."""
     return _text(spec, expr)

@@ -9,7 +9,25 @@ from ..model.arch import Assign, Form
 from ..model.check import flat_handler
 from ..model.expr import Expr, FrameRef, Operand, Reg, SlotRef, show, walk
 from ..model.spec import CallText, Choice, CStep, Handler, Spec, SyscallTable, Work
-from .c_text import Block, braced, call, expression, flag_macro, function, mentions, number, plain, prototype, refuse, remark, remarks, text, upper, wide
+from .c_text import (
+    Block,
+    braced,
+    call,
+    expression,
+    flag_macro,
+    function,
+    mentions,
+    number,
+    plain,
+    prototype,
+    refuse,
+    remark,
+    remarks,
+    signed_number,
+    text,
+    upper,
+    wide,
+)
 from .header import from_user
 from .notice import notice
 
@@ -126,7 +144,7 @@ class _Handlers:
                 body = [f"(void){frame};", *body]
             out += function(f"static ENTRY_CODE int64_t {name}_{row.name}({const_frame})", body)
         rows = {r.number: r.name for r in table.rows}
-        signed = table.missing - (1 << 64) if table.missing >> 63 else table.missing
+        signed = signed_number(table.missing)
         if len(rows) < table.size:
             out += function(f"static ENTRY_CODE int64_t {name}_missing({const_frame})", [f"(void){frame};", f"return {signed};"])
         out += [f"static int64_t (*const {name}_table[{table.size}])({const_frame}) = {{", self.slots(name, rows, table.size), "};", ""]
