@@ -21,7 +21,8 @@ from entryc.emit.c_text import comment, expression, remarks
 from entryc.emit.fragment import depfile
 from entryc.emit.init import emit_init, facts
 from entryc.model.build import load_spec
-from entryc.model.expr import Binary, Cast, Expr, Num, SlotRef, Unary, evaluate
+from entryc.model.check import flat_handler
+from entryc.model.expr import Binary, Cast, Expr, Num, Reg, SlotRef, Unary, evaluate
 from entryc.model.spec import Spec
 from entryc.plan.plan import plan_spec
 from entryc.source.finding import Findings
@@ -177,10 +178,12 @@ class Host:
         """What C calls. An exception cannot pass through C: it is kept for `enter`."""
         name = raw.decode()
         try:
-            return self._answer(name, values, count)
+            assert len(self.trace) < 20_000, "C does not come to an end"
+            if self.error is None:
+                return self._answer(name, values, count)
         except BaseException as error:
-            self.error = self.error or error
-            return ctypes.addressof(self.memory) if name in self.spec.hooks and self.spec.hooks[name].result in self.spec.memories else 0
+            self.error = error
+        return ctypes.addressof(self.memory) if name in self.spec.hooks and self.spec.hooks[name].result in self.spec.memories else 0
 
     def _answer(self, name: str, values: Any, count: int) -> int:
         self.trace.append(name)
@@ -320,6 +323,16 @@ def test_good_numbers(x86: Host, arm: Host) -> None:
             host.enter(handler, regs)
             assert host.arguments[row.name] == values[:row.count] and seen == [True]
             assert (regs.ax if host is x86 else regs.x0) == (-(1 << 62) + 5) & WORD
+
+
+@pytest.mark.parametrize("name", ["x86_64", "arm64"])
+def test_system_registers_are_the_written_ones(name: str) -> None:
+    spec = spec_of(name)
+    wanted = [(step.subject, spec.arch.registers[step.value.name].text) for handler in spec.handlers.values() for step in flat_handler(handler)
+              if step.verb == "let" and isinstance(step.value, Reg)]
+    reads = re.findall(r'__asm__ volatile\("\w+ ([^"]*)" : "=r"\((\w+)\)\);', files_of(name)["entry.c"])
+    assert [(local, set(re.findall(r"\w+", operands)) - {"0"}) for operands, local in reads] == [(local, {text}) for local, text in wanted]
+    assert wanted
 
 
 def test_index_mask(x86: Host) -> None:

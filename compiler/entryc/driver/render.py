@@ -12,6 +12,7 @@ from ..emit.handlers import emit_handlers
 from ..emit.header import emit_header
 from ..emit.init import emit_init
 from ..emit.layout import emit_layout
+from ..emit.listing import emit_listing
 from ..emit.manifest import emit_manifest
 from ..model.spec import Spec
 from ..plan.code import Code
@@ -27,6 +28,7 @@ def render(spec: Spec, code: Code) -> dict[str, str]:
         "entry.c": emit_handlers(spec),
         "entry_init.c": emit_init(spec),
         "entry.layout": emit_layout(spec),
+        "entry.lst": emit_listing(spec, code),
         "entry.mk": emit_fragment(spec),
     }
     for configuration in spec.configurations.values():

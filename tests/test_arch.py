@@ -1,0 +1,72 @@
+"""CPU descriptions: the shipped ones are right where it can be checked, and each rule of the loader shows itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import SPECS
+from entryc import resources
+from entryc.model import build
+from entryc.model.load_arch import load_arch, read_arch
+from entryc.source.finding import Findings
+from entryc.source.parse import build_parser
+
+ARM = (SPECS / "arch" / "arm64.arch").read_text()
+
+
+def codes(text: str, folder: Path) -> set[str]:
+    path = folder / "case.arch"
+    path.write_text(text)
+    try:
+        read_arch(path)
+    except Findings as stop:
+        return {f.code for f in stop.findings}
+    return set()
+
+
+@pytest.mark.parametrize(("code", "old", "new"), [
+    ("E101", "form mov_zero(d: gpr) clear", "form other(q: gpr) move \"mov {q}, xzr\" decodes mov { nothing = 0 } \"x\"\nform mov_zero(d: gpr) clear"),
+    ("E102", "word 64 little", ""),
+    ("E103", "irqs on daifclr off daifset", "irqs on daifclr off nothing"),
+    ("E104", "register sp stack", "register x0 gpr { 64 x0 }\nregister sp stack"),
+    ("E105", "register sp stack { 64 sp; dwarf 31 }", "register sp stack { dwarf 31 }"),
+    ("E106", "    link x30", "    links x30"),
+    ("E107", "form str(s: gpr", "form str(s: register"),
+    ("E108", "{ control return }", "{ control leave }"),
+    ("E109", "form eret() return", "form eret() returns"),
+    ("E110", "{ control return } overlay", "{ control return } overlaid"),
+])
+def test_rule(code: str, old: str, new: str, tmp_path: Path) -> None:
+    assert old in ARM
+    assert code in codes(ARM.replace(old, new, 1), tmp_path)
+
+
+def test_shipped_files_have_no_finding(tmp_path: Path) -> None:
+    assert codes(ARM, tmp_path) == set()
+
+
+def test_error_codes_of_x86() -> None:
+    """SDM 3A table 6-1, and #VC and #SX of AMD: the vectors that push an error code."""
+    assert load_arch("x86_64").events["vector"].error_numbers == {8, 10, 11, 12, 13, 14, 17, 21, 29, 30}
+
+
+def test_every_form_has_a_manual_section() -> None:
+    for name in resources.arch_names():
+        assert all(form.manual for form in load_arch(name).forms.values())
+
+
+@pytest.mark.parametrize("language", ["entry", "arch"])
+def test_grammar_has_no_conflict(language: str) -> None:
+    build_parser(resources.grammar_text(language), strict=True)
+
+
+def test_address_where_there_is_none(tmp_path: Path) -> None:
+    assert "E011" in codes(ARM.replace("    ip = elr_el1\n", "    ip = &elr_el1\n", 1), tmp_path)
+
+
+def test_too_many_items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "MAX_ITEMS", 4)
+    with pytest.raises(Findings) as stop:
+        build.load_spec(SPECS / "unikernel.entry")
+    assert stop.value.findings[0].code == "E004"
