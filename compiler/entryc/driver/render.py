@@ -6,7 +6,6 @@ from pathlib import Path
 
 from .. import resources
 from ..emit.asm import flat_text, kernel_text
-from ..emit.c_rules import check_c
 from ..emit.fragment import depfile, emit_fragment
 from ..emit.handlers import emit_handlers
 from ..emit.header import emit_header
@@ -20,8 +19,7 @@ from . import output
 
 
 def render(spec: Spec, code: Code) -> dict[str, str]:
-    """File name to text. Raises Findings for what cannot be C."""
-    check_c(spec)
+    """File name to text."""
     files = {
         "entry.S": kernel_text(spec, code),
         "entry.h": emit_header(spec, code),

@@ -8,7 +8,7 @@ from .. import resources
 from ..source.finding import Collector, Finding, Findings
 from ..source.parse import parse, span_of
 from ..source.text import SourceFile, Span, Unreadable
-from . import build_c, build_steps, check
+from . import build_c, build_steps, check, check_c
 from .context import Context
 from .expr import Expr, Num, constant, is_constant
 from .load_arch import load_arch
@@ -151,6 +151,8 @@ class _Builder:
         build_steps.build(self.context, self.items)
         self.context.collector.stop_if_failed()
         check.check(self.spec, self.context.collector)
+        self.context.collector.stop_if_failed()
+        check_c.check_c(self.spec, self.context.collector)
 
     def _defaults(self) -> None:
         if not self.spec.configurations:

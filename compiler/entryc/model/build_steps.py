@@ -150,18 +150,10 @@ class _Steps:
             self._put(Path(f"vector_{number}", "entry", body, guard, span, event, (number,), origin, user_may_raise=number in raised))
 
     def _ranges(self, node: Node) -> tuple[tuple[int, int], set[int], set[int]]:
-        """The range, the exceptions and the user's numbers, told apart by the words between them."""
-        text = self.context.span(node)
-        ints = tokens(node, "INT")
-        low, high = int_of(ints[0]), int_of(ints[1])
-        source = "\n".join(text.file.lines[text.line - 1:text.end_line])
-        head = source.split("{", 1)[0]
-        excepted_count = 0
-        if " except " in head:
-            tail = head.split(" except ", 1)[1].split("raised", 1)[0].split(" as ", 1)[0].split(" if ", 1)[0]
-            excepted_count = len(tail.split())
-        rest = [int_of(t) for t in ints[2:]]
-        return (low, high), set(rest[:excepted_count]), set(rest[excepted_count:])
+        """The range, the numbers left out, and those that user code may raise."""
+        low, high = (int_of(t) for t in tokens(node, "INT"))
+        lists = [{int_of(t) for t in tokens(part, "INT")} if part is not None else set[int]() for part in (first(node, "excepted"), first(node, "raised"))]
+        return (low, high), lists[0], lists[1]
 
     def _path(self, node: Node) -> None:
         name, span, guard = str(tokens(node, "NAME")[0]), self.context.span(node), self.context.guard(node)
@@ -315,8 +307,7 @@ class _Steps:
         names = [str(t) for t in tokens(node, "NAME")]
         for name in names:
             self.context.known(frame.slots, name, span, f"slot of frame {frame.name}")
-        text = span.snippet[span.column - 1:]
-        if text.startswith("restore all"):
+        if tokens(node, "ALL"):
             return Restore(span, guard, scope.frame, (), tuple(names))
         return Restore(span, guard, scope.frame, tuple(names), ())
 
@@ -325,7 +316,7 @@ class _Steps:
         callee = scope.bindings.get(names[0], names[0])
         contract = names[1] if len(names) > 1 else "c"
         self.context.known(self.spec.contracts, contract, span, "contract")
-        arguments = tuple(self.context.expr(a) for a in trees(node))
+        arguments = tuple(self.context.expr(a) for a in trees(node) if a.data != "binds")
         for argument in arguments:
             if isinstance(argument, SlotRef) and scope.frame and argument.frame != scope.frame:
                 self.context.error("E241", f"frame '{argument.frame}' is not the one at hand", span)
@@ -333,8 +324,7 @@ class _Steps:
             self.context.error("E242", f"{self.spec.arch.name} passes at most {len(self.spec.arch.abi.args)} arguments in registers", span)
         if node.data == "jump":
             return Jump(span, guard, callee, arguments, contract)
-        snippet = "\n".join(span.file.lines[span.line - 1:span.end_line])
-        return Call(span, guard, callee, arguments, contract, "method" if "->" in snippet else None)
+        return Call(span, guard, callee, arguments, contract, "method" if first(node, "binds") is not None else None)
 
     # ---- references ----
 

@@ -5,26 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ..model.build_steps import flat_steps
-from ..model.check import flat_handler
-from ..model.context import C_KEYWORDS
-from ..model.spec import Call, CStep, Goto, Handler, Label, Path, Spec
-from ..source.finding import Collector, Findings
+from ..source.finding import Collector
 from ..source.text import Span
-from .c_text import upper
+from .build_steps import flat_steps
+from .check import flat_handler
+from .context import C_KEYWORDS
+from .spec import Call, CStep, Goto, Handler, Label, Path, Spec
 
 OFF, ON = frozenset(["off"]), frozenset(["on"])
 RESERVED = re.compile(r"entry_|ENTRY_|_|U?INT(8|16|32|64|PTR|MAX)_|(NULL|SIZE_MAX|EOF)$")
 
 
-def check_c(spec: Spec) -> None:
-    """Raise Findings when the C of this spec would be refused by a compiler, or be wrong."""
-    collector = Collector()
+def check_c(spec: Spec, collector: Collector) -> None:
+    """Everything for which a C compiler would refuse the output, or for which the output would be wrong."""
     for rule in (_macros, _functions, _tags, _parameters, _works, _handlers):
         rule(spec, collector)
-    errors = [f for f in collector.findings if f.level == "error"]
-    if errors:
-        raise Findings(errors)
 
 
 # ---- names ----
@@ -59,15 +54,15 @@ def _words(spec: Spec) -> dict[str, str]:
     """The other names that reach C, with what they are."""
     out: dict[str, str] = {}
     for frame in spec.frames.values():
-        tops = (f"{upper(frame.name)}_{upper(s)}_OFFSET" for s in frame.slots)
-        out |= {frame.name: "frame", frame.c_name.removeprefix("struct "): "struct", f"{upper(frame.name)}_SIZE": "size"}
+        tops = (f"{str.upper(frame.name)}_{str.upper(s)}_OFFSET" for s in frame.slots)
+        out |= {frame.name: "frame", frame.c_name.removeprefix("struct "): "struct", f"{str.upper(frame.name)}_SIZE": "size"}
         out |= dict.fromkeys(tops, "offset") | dict.fromkeys(frame.slots, "slot")
     for memory in spec.memories.values():
-        out |= {memory.name: "memory", f"{upper(memory.name)}_SIZE": "size"} | {m.name: "member" for m in memory.members}
-        out |= {f"{upper(memory.name)}_{upper(c.replace('.', '_'))}_OFFSET": "offset" for c in memory.cells}
+        out |= {memory.name: "memory", f"{str.upper(memory.name)}_SIZE": "size"} | {m.name: "member" for m in memory.members}
+        out |= {f"{str.upper(memory.name)}_{str.upper(c.replace('.', '_'))}_OFFSET": "offset" for c in memory.cells}
     for choice in spec.choices.values():
-        out |= {f"{upper(choice.name)}_{upper(m)}": "method" for m in choice.methods}
-        out |= {f"{upper(choice.name)}_REFUSED_{upper(c.name)}": "clause" for m in choice.methods for c in spec.methods[m].clauses}
+        out |= {f"{str.upper(choice.name)}_{str.upper(m)}": "method" for m in choice.methods}
+        out |= {f"{str.upper(choice.name)}_REFUSED_{str.upper(c.name)}": "clause" for m in choice.methods for c in spec.methods[m].clauses}
     out |= dict.fromkeys(spec.arch.structs, "struct") | {f: "member" for s in spec.arch.structs.values() for f in s.fields}
     out |= {p: "parameter" for h in spec.hooks.values() for _, p in h.params}
     out |= {s.subject: "value" for h in spec.handlers.values() for s in flat_handler(h) if s.verb == "let"}
