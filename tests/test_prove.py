@@ -62,6 +62,7 @@ PLANTED: list[tuple[str, Edit, str]] = [
     ("x86_64", replace("movq %gs:0x4, %rsp", "nop"), "only declared memory is touched"),
     ("x86_64", replace("movq 0x28(%rsp), %rsp", "movq 0x20(%rsp), %rsp"), "sp = regs.sp"),
     ("x86_64", drop("addq $0x10, %rsp"), "ip = regs.ip"),
+    ("x86_64", replace("pushq $0x23", "movq %rax, %gs:0x70\npushq $0x23"), "nothing is written in percpu but user_sp"),
     ("x86_64", replace("int3", "nop"), "int3 follows sysretq"),
     ("x86_64", replace("jz .Liret_user", "jnz .Liret_user"), "sysretq is reached for sysret"),
     ("x86_64", replace("testb $0x3, 0x90(%rsp)", "testb $0x3, 0x98(%rsp)"), "gs = kernel when C starts: gs_base == &percpu"),
@@ -112,6 +113,20 @@ def test_refutation_replays(name: str, edit: Edit, place: str, tmp_path: Path) -
     shown = replay_all(spec, image, [v for v in report.verdicts if v.verdict == "refuted"])
     assert any(text.startswith(f"replayed: in the emulator {place}") for text in shown.values()), shown
     assert not any("not confirmed" in text for text in shown.values()), shown
+
+
+def test_entry_points_of_one_configuration(tmp_path: Path) -> None:
+    """Guarded vectors are there in the one configuration, absent in the other, and proved in both."""
+    path = tmp_path / "guarded.entry"
+    header, frame, vectors = (SPECS / "unikernel.entry").read_text().splitlines()[:3]
+    path.write_text("\n".join([header, "feature DEBUG : build", "configuration plain { }", "configuration debug { DEBUG }", frame,
+                               vectors.replace("0..255", "0..3"), vectors.replace("0..255", "4..5 if DEBUG").replace("trap", "other"), ""]))
+    spec = load_spec(path)
+    code = plan_spec(spec)
+    for name, present in (("plain", False), ("debug", True)):
+        image = assemble(spec, code, spec.configurations[name])
+        assert ("vector_4" in image.symbols) is present
+        assert verify(spec, image, spec.configurations[name]).green
 
 
 CLAUSES = ["regs.cx == regs.ip", "regs.r11 == regs.flags", "regs.cs == USER_CS", "regs.ss == USER_DS", "regs.ip < USER_END", "regs.flags & (RF | TF) == 0"]

@@ -58,8 +58,9 @@ def _load(path: Path) -> tuple[Spec, Code, list[Finding]]:
 
 
 def check(path: Path, say: Speaker) -> list[Finding]:
-    """Read and plan; nothing is written."""
+    """Read, plan and render; nothing is written."""
     spec, code, findings = _load(path)
+    render.render(spec, code)                   # what C cannot express shows only here
     count = sum(1 for line in code.lines if hasattr(line, "form"))
     say.say(f"{path}: {len(spec.of_kind('entry'))} entry points, {count} instructions, {len(spec.configurations)} configuration(s): no error")
     return findings

@@ -26,11 +26,12 @@ def kernel_text(spec: Spec, code: Code) -> str:
     guard: Guard = frozenset()
     for line in code.lines:
         wanted: Guard = getattr(line, "guard", frozenset())
+        if isinstance(line, AlignLine):
+            out += _end(opened)                 # before the condition of the next one starts
         if wanted != guard:
             out += _close(guard) + _open(wanted)
             guard = wanted
         if isinstance(line, AlignLine):
-            out += _end(opened)
             out += ["", f"\t.balign\t{number(line.bytes)}, {number(spec.arch.padding)}"]
         elif isinstance(line, OrgLine):
             out.append(f"\t.org\t{line.start} + {number(line.offset)}, {number(spec.arch.padding)}")
@@ -40,7 +41,7 @@ def kernel_text(spec: Spec, code: Code) -> str:
             out.append(_insn(spec, line))
             if opened:
                 out += [f"\t{d}" for d in unwind.after(line)]
-    out += _close(guard) + _end(opened)
+    out += _end(opened) + _close(guard)
     out += ["", "\t.section .note.GNU-stack, \"\", %progbits"]
     return "\n".join(out) + "\n"
 

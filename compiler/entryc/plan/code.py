@@ -48,6 +48,7 @@ class AlignLine:
     """Padding up to a multiple of `bytes`."""
 
     bytes: int
+    guard: Guard = frozenset()
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,7 @@ class Code:
 
     def flat(self, configuration: Configuration) -> list[Line]:
         """The lines of one configuration."""
-        return [line for line in self.lines
-                if not isinstance(line, (Insn, LabelLine)) or configuration.holds(line.guard)]
+        return [line for line in self.lines if isinstance(line, OrgLine) or configuration.holds(line.guard)]
 
     @property
     def externs(self) -> list[str]:

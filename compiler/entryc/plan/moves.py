@@ -86,14 +86,14 @@ class Moves:
             inside = (m.stack if window.subject == "stack" else m.states.get(window.subject)) == window.value
             if inside and window.name not in self.open_windows:
                 self.open_windows.add(window.name)
-                self.lines.append(LabelLine(window_label(window.name, self.path.name, "begin"), "inner", guard))
+                self.lines.append(LabelLine(window_label(window.name, self.path.name, "begin"), "inner", guard | self.path.guard))
             elif not inside and window.name in self.open_windows:
                 self.open_windows.discard(window.name)
-                self.lines.append(LabelLine(window_label(window.name, self.path.name, "end"), "inner", guard))
+                self.lines.append(LabelLine(window_label(window.name, self.path.name, "end"), "inner", guard | self.path.guard))
 
     def close_windows(self) -> None:
         for name in sorted(self.open_windows):
-            self.lines.append(LabelLine(window_label(name, self.path.name, "end"), "inner"))
+            self.lines.append(LabelLine(window_label(name, self.path.name, "end"), "inner", self.path.guard))
         self.open_windows = set()
 
     # ---- state ----

@@ -153,7 +153,7 @@ class _Planner:
     def _place(self, name: str, numbered: bool = False) -> None:
         """A piece with its arms; what it goes on to follows directly when it has no place yet, else a jump."""
         kind = self.spec.paths[name].kind
-        self.out += [AlignLine(PATH_ALIGN), *self._label(name, "exit" if kind in ("exit", "path") else "entry")]
+        self.out += [AlignLine(PATH_ALIGN, self.spec.paths[name].guard), *self._label(name, "exit" if kind in ("exit", "path") else "entry")]
         self.placed.add(name)
         piece = self.planned[name]
         self._body(piece, numbered)
@@ -161,10 +161,10 @@ class _Planner:
     def _label(self, name: str, kind: str) -> list[Line]:
         """The global symbol, and where jumps go to it from within."""
         start = self.planned[name].start
-        symbol = LabelLine(name, kind, below=start.below, frame=start.frame, saved=tuple(start.slots))
         path = self.spec.paths[name]
+        symbol = LabelLine(name, kind, path.guard, below=start.below, frame=start.frame, saved=tuple(start.slots))
         jumped = kind == "exit" or (path.event is not None and path.event.found[0] == "table")
-        return [symbol, LabelLine(local_label(name), "alias")] if jumped else [symbol]
+        return [symbol, LabelLine(local_label(name), "alias", path.guard)] if jumped else [symbol]
 
     def _body(self, piece: Piece, numbered: bool) -> None:
         self.out += piece.lines
@@ -182,7 +182,8 @@ class _Planner:
             return
         jump = find(self.spec.arch, Control("jump", local_label(target)))
         assert jump is not None
-        guard = self.spec.paths[target].guard
+        holder = self.spec.paths.get(piece.name)
+        guard = self.spec.paths[target].guard | (holder.guard if holder is not None else frozenset())
         self.out.append(Insn(*jump, guard=guard, span=self.spec.paths[target].span, step=f"go:{piece.name}:{target}"))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..model.arch import Return
 from ..model.expr import Bit, CellRef, Expr, FrameRef, Num, Reg, SetupRef, SlotRef, constant, is_constant, show
-from ..model.spec import Call, Frame, Jump, Path, Slot, StateNeed
+from ..model.spec import Call, Frame, Jump, Path, Set, Slot, StateNeed
 from ..source.text import Span
 from . import terms as T
 from .arrive import Arrivals, interrupted, slot_var, top_of
@@ -102,6 +102,7 @@ class Claims:
         self.needs(state, self.spec.contracts[target.contract], target, sp, {r: interrupted(r) for r in self.arch.registers}
                    if self.outline.origin == "user" else {})
         self.system_registers(start, state, target.span)
+        self.untouched(state, self.outline.moves, target.span)
         return address
 
     def frame_claims(self, state: State, frame: Frame, address: Term, sp: Term, end: Term | None, target: Call | Jump) -> Term | None:
@@ -214,6 +215,18 @@ class Claims:
             actual_bit = self.machine.read_bit(state, Bit(register, bit, need.subject))
             self.equal(kind, text, need.span, actual_bit, T.const(int(need.value), 1), state)
 
+    def untouched(self, state: State, moves: list[Set], span: Span) -> None:
+        """Nothing is written in a memory block but the words that the spec's steps assign."""
+        for region in state.regions.values():
+            if region.memory is None:
+                continue
+            memory = self.spec.memories[region.memory]
+            cells = [memory.cells[m.place.cell] for m in moves if isinstance(m.place, CellRef) and m.place.memory == memory.name]
+            allowed = {offset for cell in cells for offset in range(cell.offset, cell.offset + cell.size)}
+            extra = sorted(region.written - allowed)
+            self.add("memory", f"nothing is written in {memory.name}" + (f" but {', '.join(c.name for c in cells)}" if cells else ""), span,
+                     T.boolean(not extra), state, f"written at offset {extra[0]:#x}" if extra else "")
+
     def meant(self) -> set[str]:
         """Registers that some state's meaning is about."""
         return {p.name for s in self.spec.states.values() for m in s.values.values() for p, _ in m if isinstance(p, Reg)}
@@ -251,6 +264,7 @@ class Claims:
         used = {e.name for effect in row.effects for e in _registers(effect.value)} | {r.name for r in self.arch.registers.values() if r.name in final}
         self.system_registers(before, state, span, frozenset(used))
         self.hardware_stack(state, row, str(origin), span)
+        self.untouched(state, [s for s in path.steps if isinstance(s, Set)], span)
         self.stops(ending, row, span)
 
     def final(self, state: State, row: Return) -> dict[str, Term]:

@@ -65,6 +65,7 @@ class Region:
     memory: str | None = None
     epoch: int = 0
     seeds: dict[int, Term] = field(default_factory=dict)
+    written: frozenset[int] = frozenset()       # offsets of bytes that were stored to
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class State:
     decided: int = 0
 
     def copy(self) -> State:
-        regions = {b: Region(r.base, r.name, r.low, r.high, r.content.copy(), r.memory, r.epoch, r.seeds) for b, r in self.regions.items()}
+        regions = {b: Region(r.base, r.name, r.low, r.high, r.content.copy(), r.memory, r.epoch, r.seeds, r.written) for b, r in self.regions.items()}
         return State(self.pc, self.registers.copy(), dict(self.extra), regions, dict(self.ghosts), list(self.conditions),
                      list(self.faults), list(self.trace), self.epoch, self.decided)
 
@@ -203,6 +204,7 @@ class Machine:
             self.check_needs(state, region.memory)
         if write is not None:
             region.content.store(offset, write)
+            region.written |= set(range(offset, offset + size))
             return write
         return region.content.load(offset, size, lambda o, n: self.initial(region, o, n))
 
