@@ -145,6 +145,8 @@ def verify(path: Path, say: Speaker, *, image: str | None = None, configuration:
     record: dict[str, Any] = {"spec": str(path)}
     images = _images(spec, code, wanted, image, say)
     findings += _prove(spec, images, say, record)
+    from ..prove.verify import ASSUMPTIONS
+    say.say("assuming:\n" + "\n".join(f"  {key}: {text}" for key, text in ASSUMPTIONS))
     if crosscheck > 0:
         from ..run.crosscheck import crosscheck as run_crosscheck
         from .assembled import LOW, assemble_flat_images

@@ -73,9 +73,8 @@ class Report:
         return "\n".join(lines)
 
     def table(self) -> str:
-        """Every claim on a line, then what is assumed."""
-        rows = [f"{v.verdict:8} {v.claim.stub:24} {v.claim.kind:9} {v.claim.text}" for v in self.verdicts]
-        return "\n".join([*rows, "assuming:", *(f"  {key}: {text}" for key, text in ASSUMPTIONS)])
+        """Every claim on a line."""
+        return "\n".join(f"{v.verdict:8} {v.claim.stub:24} {v.claim.kind:9} {v.claim.text}" for v in self.verdicts)
 
     def findings(self) -> list[Finding]:
         """What is not proved, one finding for each different claim."""
