@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..image.image import Image
+from ..image.lift import LONGEST, Lifter
 from ..model.arch import Arch, Control, Form
-from ..prove.lift import LONGEST, Lifter
 
 # What ends straight-line code, in the words of the .arch files, for each decoder.
 ICED_FLOW = {"UNCONDITIONAL_BRANCH": "jump", "INDIRECT_BRANCH": "jump", "CONDITIONAL_BRANCH": "branch", "RETURN": "return", "CALL": "call",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..image.image import Image
+from ..image.lift import Lifter
 from ..model.expr import Mem, Operand, walk
-from ..model.spec import Configuration, Spec
-from ..prove.lift import Lifter
+from ..model.spec import VECTOR_TABLE, Configuration, Spec
 from ..source.finding import Finding
 from .decode import Decoded, decode_all
 
@@ -31,8 +31,7 @@ def check(spec: Spec, image: Image, configuration: Configuration, externs: froze
     findings: list[Finding] = []
     code: dict[int, Decoded] = {}
     where = f"configuration {configuration.name}"
-    table = image.symbols.get("entry_vectors", 0)
-    slots = [table + p.event.found[1] for p in spec.of_kind("entry") if p.event is not None and p.event.found[0] == "table"]
+    slots = spec.table_slots(image.symbols.get(VECTOR_TABLE, 0))
     for row in decode_all(arch, image, lifter, slots):
         if isinstance(row, int):
             findings.append(Finding("D201", "error", f"{where}: the byte at {row:#x} is neither padding nor an instruction"))

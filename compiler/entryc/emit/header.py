@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ..model.build_steps import flat_steps
 from ..model.check import flat_handler
 from ..model.expr import Expr, FrameRef, Num, Reg, SlotRef, rebuild, walk
-from ..model.spec import Call, Frame, Jump, Memory, Spec
+from ..model.spec import VECTOR_TABLE, Call, Frame, Jump, Memory, Spec
 from ..plan.code import Code, LabelLine
 from .c_text import aligned, c_type, comment, declare, expression, prototype, remark, remarks, upper
 from .notice import notice
@@ -138,7 +138,7 @@ def _symbols(spec: Spec, code: Code) -> list[str]:
     out = ["/* Entered by the CPU; never called. */"]
     for path in spec.of_kind("entry"):
         out.append(f"void {path.name}(void);")
-    if any(isinstance(line, LabelLine) and line.name == "entry_vectors" for line in code.lines):
+    if any(isinstance(line, LabelLine) and line.name == VECTOR_TABLE for line in code.lines):
         out.append("extern const char entry_vectors[];")
     for path in spec.of_kind("routine"):
         frame = spec.frames[path.frame or ""]

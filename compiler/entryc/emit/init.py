@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..model.expr import Binary, Num, Reg, SetupRef, SlotRef, UserRef, constant, evaluate, is_constant, walk
-from ..model.spec import Guard, Spec
+from ..model.spec import VECTOR_TABLE, Guard, Spec
 from ..resources import templates
 from .c_text import comment, number
 from .notice import notice
@@ -30,7 +30,7 @@ def facts(spec: Spec) -> dict[str, Any]:
         "gates": gates,
         "registers": _programs(spec),
         "bases": _bases(spec),
-        "tables": ["entry_vectors"] if tables else [],
+        "tables": [VECTOR_TABLE] if tables else [],
         "asserts": _asserts(spec),
     }
 

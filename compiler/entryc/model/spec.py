@@ -10,6 +10,8 @@ from .expr import Expr
 
 Guard = frozenset[tuple[str, bool]]             # (feature, wanted); empty: always
 
+VECTOR_TABLE = "entry_vectors"                  # the symbol of a vector table in memory
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -510,3 +512,7 @@ class Spec:
             if isinstance(step, ReturnStep):
                 return self.arch.return_row(step.name, path.origin or "any")
         return None
+
+    def table_slots(self, table: int) -> list[int]:
+        """Addresses of the slots of a vector table that starts at `table`."""
+        return [table + p.event.found[1] for p in self.of_kind("entry") if p.event is not None and p.event.found[0] == "table"]

@@ -6,7 +6,7 @@ import difflib
 
 from ..model.arch import Control
 from ..model.expr import Reg
-from ..model.spec import Configuration, Guard, Path, Spec
+from ..model.spec import VECTOR_TABLE, Configuration, Guard, Path, Spec
 from ..source.finding import Collector
 from ..source.text import Span
 from .code import AlignLine, Code, Insn, LabelLine, Line, OrgLine
@@ -16,7 +16,6 @@ from .values import UNKNOWN, Machine, Value, join
 from .walk import Walker
 
 PATH_ALIGN = 16                                 # also larger than a vector stub: the place of one never depends on the size of another
-TABLE = "entry_vectors"
 
 
 def plan_spec(spec: Spec, collector: Collector | None = None) -> Code:
@@ -139,12 +138,12 @@ class _Planner:
         span = 1
         while span < slots[-1][0] + size:
             span *= 2
-        self.out += [AlignLine(span), LabelLine(TABLE, "entry", comment="the vector table")]
+        self.out += [AlignLine(span), LabelLine(VECTOR_TABLE, "entry", comment="the vector table")]
         for offset, path in slots:
             jump = find(self.spec.arch, Control("jump", local_label(path.name)))
             assert jump is not None
-            self.out += [OrgLine(TABLE, offset), Insn(*jump, comment=path.event.name if path.event else "", span=path.span, step=f"table:{path.name}")]
-        self.out.append(OrgLine(TABLE, slots[-1][0] + size))
+            self.out += [OrgLine(VECTOR_TABLE, offset), Insn(*jump, comment=path.event.name if path.event else "", span=path.span, step=f"table:{path.name}")]
+        self.out.append(OrgLine(VECTOR_TABLE, slots[-1][0] + size))
 
     def _place_path(self, path: Path) -> None:
         if path.name not in self.placed:

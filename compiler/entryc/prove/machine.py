@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..image.lift import Instruction, Lifter, Op, Place
 from ..model.arch import Arch, Assign, Swap
 from ..model.build_steps import flat_steps
 from ..model.expr import Binary, Bit, Cast, Expr, Mem, Num, Operand, Reg, Unary
 from ..model.spec import Call, Configuration, Jump, Spec
 from . import terms as T
-from .lift import Instruction, Lifter, Op, Place
 from .terms import Term
 
 STEP_LIMIT = 4000

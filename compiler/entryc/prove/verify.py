@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..image.image import Image
-from ..model.spec import Call, Configuration, Path, Spec
+from ..image.lift import Lifter
+from ..model.spec import VECTOR_TABLE, Call, Configuration, Path, Spec
 from ..source.finding import Finding
 from . import terms as T
 from .arrive import Arrivals
 from .claims import Claim, Claims
 from .expect import Exit, Outline, origins, outline
-from .lift import Lifter
 from .machine import Ending, Machine, State
 from .terms import Term
 
@@ -184,12 +184,12 @@ class _Run:
     def tables(self) -> None:
         """Each slot of a vector table leads to its entry point."""
         rows = [p for p in self.spec.of_kind("entry") if p.event is not None and p.event.found[0] == "table"]
-        if rows and "entry_vectors" not in self.image.symbols:
-            self.not_checked.append("entry_vectors: the image has no such symbol")
+        if rows and VECTOR_TABLE not in self.image.symbols:
+            self.not_checked.append(f"{VECTOR_TABLE}: the image has no such symbol")
         for path in rows:
-            if path.event is None or "entry_vectors" not in self.image.symbols or path.name not in self.image.symbols:
+            if path.event is None or VECTOR_TABLE not in self.image.symbols or path.name not in self.image.symbols:
                 continue
-            start = self.image.symbols["entry_vectors"] + path.event.found[1]
+            start = self.image.symbols[VECTOR_TABLE] + path.event.found[1]
             instruction = self.lifter.at(start)
             target = instruction.ops[0].inputs[0].offset if len(instruction.ops) == 1 and instruction.ops[0].name == "BRANCH" else None
             self.claims.append(Claim(path.name, "table", f"the table's slot {path.event.found[1]:#x} leads to {path.name}", path.span,

@@ -9,10 +9,10 @@ from typing import Any
 
 from ..assemble.decode import decode_all
 from ..image.image import Image
+from ..image.lift import Lifter
 from ..model.arch import Form
-from ..model.spec import Configuration, Spec
+from ..model.spec import VECTOR_TABLE, Configuration, Spec
 from ..prove import terms as T
-from ..prove.lift import Lifter
 from ..prove.machine import Bytes, Ending, Machine, State
 from ..prove.terms import Term
 from ..source.finding import Finding
@@ -88,7 +88,7 @@ def crosscheck(spec: Spec, images: Mapping[str, Image], states: int) -> Table:
     rng = random.Random(SEED)
     for name, image in images.items():
         lifter = Lifter(spec.arch, image)
-        for form, addresses in _instances(spec, image, lifter).items():
+        for form, addresses in _instances(spec, image, lifter):
             if form.name not in table.rows:
                 table.rows[form.name] = row = Row(form.name)
                 _form(spec, spec.configurations[name], lifter, emulator, rng, form, addresses, states, row)
@@ -96,31 +96,16 @@ def crosscheck(spec: Spec, images: Mapping[str, Image], states: int) -> Table:
     return table
 
 
-def _instances(spec: Spec, image: Image, lifter: Lifter) -> dict[Form, list[int]]:
+def _instances(spec: Spec, image: Image, lifter: Lifter) -> list[tuple[Form, list[int]]]:
+    """Each form that the image uses, with a few places where it stands with different operands."""
     out: dict[str, tuple[Form, dict[str, int]]] = {}
-    slots = [image.symbols.get("entry_vectors", 0) + p.event.found[1] for p in spec.of_kind("entry") if p.event and p.event.found[0] == "table"]
+    slots = spec.table_slots(image.symbols.get(VECTOR_TABLE, 0))
     for decoded in decode_all(spec.arch, image, lifter, slots):
         if not isinstance(decoded, int) and decoded.form is not None:
             _, texts = out.setdefault(decoded.form.name, (decoded.form, {}))
             if len(texts) < INSTANCES:
                 texts.setdefault(decoded.text, decoded.address)
-    return {_Key(form): list(texts.values()) for form, texts in out.values()}  # type: ignore[misc]
-
-
-class _Key:
-    """Forms hold dictionaries and cannot be hashed; their names can."""
-
-    def __init__(self, form: Form) -> None:
-        self.form, self.name = form, form.name
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.form, name)
-
-    def __hash__(self) -> int:
-        return hash(self.name)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and other.name == self.name
+    return [(form, list(texts.values())) for form, texts in out.values()]
 
 
 def _form(spec: Spec, configuration: Configuration, lifter: Lifter, emulator: Emulator, rng: random.Random, form: Form,

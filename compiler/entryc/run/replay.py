@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..image.image import Image
+from ..image.lift import Lifter
 from ..model.spec import Spec
 from ..prove import terms as T
 from ..prove.claims import Witness
-from ..prove.lift import Lifter
 from ..prove.machine import Machine, State
 from ..prove.verify import Verdict
 from .emulator import Emulator, NotHere

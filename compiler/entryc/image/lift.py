@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ..image.image import Image
 from ..model.arch import Arch, Form
+from .image import Image
 
 OFFSET = r"\s*,\s*\s*\#?"                       # how the text before an immediate offset looks as a pattern
 LONGEST = 16
