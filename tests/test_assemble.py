@@ -93,7 +93,9 @@ def test_settings_do_not_leak(x86: Arch, arm: Arch) -> None:
 @pytest.mark.parametrize("line", [
     "addq $10, %rsp", "pushq $-38", "movq 40(%rsp), %rax", ".balign 16, 0xcc", ".long 10", "1:", "jmp 1f", "b 1b", "b 2f", "movl $0b11, %eax",
     "movl $10h, %eax",
-    "pushq %gs:0x14", "movq %fs:-0x8, %rax", "movq %gs:cell, %rax", "incl %ds:0x10", ".text", ".section .entry.text", "\t.pushsection .x", ".size a, . - a",
+    "pushq %gs: 0x14", "nop; .text", "nop\n.text",
+    "pushq %gs:0x14", "movq %fs:-0x8, %rax", "movq %gs:cell, %rax", "incl %ds:0x10",
+    ".text", ".section .entry.text", "\t.pushsection .x", ".size a, . - a",
     ".include \"x\"", ".align 0x10", ".inst 0xd503201f",
 ])
 def test_lint_refuses(line: str) -> None:
@@ -230,6 +232,13 @@ def test_kernel_text_that_differs_is_found() -> None:
     text = kernel_text(spec, code)
     assert "\tisb" in text
     assert codes(spec, code, text.replace("\tisb", "\tdsb\tnsh", 1)) == {"A303"}
+
+
+def test_code_in_another_section_is_found() -> None:
+    spec, code = planned("arm64")
+    if not any(t.preprocess for t in tools_or_skip(spec.arch)):
+        pytest.fail("no C preprocessor beside an assembler")
+    assert codes(spec, code, kernel_text(spec, code) + '\t.section .hidden.text, "ax"\n\tisb\n') == {"A302"}
 
 
 def test_missing_engine_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

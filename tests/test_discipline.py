@@ -125,6 +125,18 @@ def test_x86(change: Change, expected: str) -> None:
     assert expected in codes(check("x86_64", "base", change))
 
 
+def test_a_branch_is_judged_on_every_way_to_it() -> None:
+    """A jump in between the test and its branch: the branch then decides on whatever the flags are."""
+    def change(lines: list[str], stolen: bool) -> list[str]:
+        out = [line for line in lines if not line.startswith("testb %al") and line != "jz .Liret_user"]
+        first, second = (i for i, line in enumerate(out) if line.startswith("call do_trap"))
+        return [*out[:first + 1], "testb %al, %al", ".Lmiddle:", "jz return_to_user", *out[first + 1:second + 1],
+                *(["jmp .Lmiddle"] if stolen else []), *out[second + 1:]]
+    assert "test" not in check("x86_64", "base", lambda lines: change(lines, False)).decisions.values()
+    result = check("x86_64", "base", lambda lines: change(lines, True))
+    assert "test" in result.decisions.values() and "D206" in codes(result)
+
+
 @pytest.mark.parametrize(("change", "expected"), [
     (at_end(".long 0xd4d4d4d0"), "D201"),
     (at_end(".long 0x0"), "D203"),

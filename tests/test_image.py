@@ -27,15 +27,17 @@ def arch() -> Arch:
 
 
 def elf(*, code: bytes = CODE, kind: int = 2, machine: int = MACHINE, symbols: tuple[tuple[str, int, int, int], ...] = (("start", GLOBAL, 1, BASE),),
-        shift: int = 0, size: int | None = None, twice: bool = False) -> bytes:
-    """A minimal linked file. `symbols`: (name, binding, section, value); `shift` moves the program header's bytes away from the section's."""
+        shift: int = 0, size: int | None = None, twice: bool = False, covered: bool = False) -> bytes:
+    """A minimal linked file. `symbols`: (name, binding, section, value); `shift` moves the program header's bytes away from the section's;
+
+    `covered`: a second program header loads other bytes to the same place."""
     names = b"\0" + b"".join(name.encode() + b"\0" for name, *_ in symbols)
     table, position = struct.pack(SYMBOL, 0, 0, 0, 0, 0, 0), 1
     for name, bind, section, value in symbols:
         table += struct.pack(SYMBOL, position, bind, 0, section, value, 0)
         position += len(name) + 1
     labels = b"\0.text\0.symtab\0.strtab\0"
-    code_at = 64 + 56
+    code_at = 64 + 56 * (1 + covered)
     table_at = code_at + len(code)
     names_at = table_at + len(table)
     labels_at = names_at + len(names)
@@ -46,8 +48,9 @@ def elf(*, code: bytes = CODE, kind: int = 2, machine: int = MACHINE, symbols: t
                 struct.pack(SECTION, 15, 3, 0, 0, names_at, len(names), 0, 0, 1, 0),
                 struct.pack(SECTION, 15, 3, 0, 0, labels_at, len(labels), 0, 0, 1, 0)]
     sections += [text] if twice else []
-    header = struct.pack(HEADER, b"\x7fELF\x02\x01\x01" + bytes(9), kind, machine, 1, BASE, 64, sections_at, 0, 64, 56, 1, 64, len(sections), 4)
+    header = struct.pack(HEADER, b"\x7fELF\x02\x01\x01" + bytes(9), kind, machine, 1, BASE, 64, sections_at, 0, 64, 56, 1 + covered, 64, len(sections), 4)
     program = struct.pack(PROGRAM, 1, 5, code_at + shift, BASE, BASE, len(code), len(code), 1)
+    program += struct.pack(PROGRAM, 1, 5, 0, BASE + 4, BASE + 4, 8, 8, 1) if covered else b""
     return header + program + code + table + names + labels + b"".join(sections)
 
 
@@ -78,6 +81,7 @@ def test_a_global_name_wins_over_a_local_one(arch: Arch) -> None:
     (lambda: elf(symbols=()), "no symbols"),
     (lambda: elf(symbols=(("start", GLOBAL, 0, 0),)), "no symbols"),
     (lambda: elf(shift=4), "no program header loads"),
+    (lambda: elf(covered=True), "no program header loads"),
     (lambda: elf(size=1 << 40), "past the end"),
     (lambda: elf(size=0), "no executable section"),
     (lambda: elf(twice=True), "overlap"),

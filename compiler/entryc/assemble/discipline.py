@@ -116,16 +116,17 @@ class _Walker:
     def walk(self, start: int, name: str) -> None:
         """Every path from an entry point, depth first: an address met again on its own path is a loop."""
         todo: list[tuple[int, bool, frozenset[int], tuple[Decoded, ...]]] = [(start, False, frozenset(), ())]
-        seen: set[tuple[int, bool]] = set()
+        seen: set[tuple[int, bool, tuple[int, ...]]] = set()         # with what ran last: a branch is judged on every way to it
         while todo:
             at, called, path, before = todo.pop()
             while True:
                 if at in path:
                     self.error("D207", f"{name} has a loop at {at:#x}")
                     break
-                if (at, called) in seen:
+                state = (at, called, tuple(r.address for r in before[1 - LONGEST:]))
+                if state in seen:
                     break
-                seen.add((at, called))
+                seen.add(state)
                 row = self.code.get(at)
                 if row is None:
                     self.error("D208", f"{name} runs into {at:#x}, where no instruction starts")

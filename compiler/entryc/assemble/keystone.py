@@ -24,7 +24,7 @@ DIGITS = re.compile(r"(?<![\w.%])[0-9]\w*")
 HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
 FORBIDDEN = re.compile(r"^\s*\.(section|text|data|pushsection|popsection|previous|size|include|align|inst|error)\b")
 # A segment with nothing but an address: it would become relative to the instruction pointer.
-SEGMENT = re.compile(r"%\w+:[^\s,()]++(?!\()")
+SEGMENT = re.compile(r"%\w+:\s*+[^\s,()]++(?!\()")
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ def lint(lines: Sequence[str]) -> str | None:
     """Text that Keystone would assemble wrongly without saying so."""
     for line in lines:
         code = re.sub(r"/\*.*?\*/", "", line)
+        if ";" in code or "\n" in code.strip():
+            return f"'{line.strip()}' holds more than one statement"
         if FORBIDDEN.search(code):
             return f"'{line.strip()}' is a directive that the engine mishandles"
         if SEGMENT.search(code):

@@ -82,7 +82,10 @@ def _link(arch: Arch, tool: Tool, folder: Path, section: str, base: int, symbols
     defined = "".join(f"{name} = {address:#x};\n" for name, address in sorted(symbols.items()))
     script.write_text(f"{defined}SECTIONS {{ . = {base:#x}; {section} : {{ *({section}) }} /DISCARD/ : {{ *(.eh_frame) *(.note*) *(.comment) }} }}\n")
     _run([*tool.link, "-T", str(script), "-o", str(folder / "out.elf"), str(folder / "out.o")])
-    return parse_image(arch, (folder / "out.elf").read_bytes(), "the assembled code")
+    image = parse_image(arch, (folder / "out.elf").read_bytes(), "the assembled code")
+    if len(image.segments) != 1:                # the comparison is of one section: code elsewhere would go unseen
+        raise Failed(f"there is code outside {section}, at {image.segments[1][0]:#x}")
+    return image
 
 
 def assemble_flat(arch: Arch, tool: Tool, lines: Sequence[str], base: int, symbols: Mapping[str, int]) -> tuple[Result, Image | None]:

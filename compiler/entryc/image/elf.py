@@ -54,8 +54,9 @@ def parse_image(arch: Arch, data: bytes, name: str) -> Image:
                 content = section.data()
                 if len(content) != section["sh_size"]:
                     raise _fail(f"{name}: section {section.name} reaches past the end of the file")
-                if not any(_loads(header, section) for header in elf.iter_segments()):
-                    raise _fail(f"{name}: no program header loads section {section.name} where its section header says")
+                headers = [h for h in elf.iter_segments() if _touches(h, section)]
+                if not headers or not all(_loads(header, section) for header in headers):
+                    raise _fail(f"{name}: no program header loads section {section.name} where its section header says, or two do")
                 segments.append((section["sh_addr"], content))
             if isinstance(section, SymbolTableSection):
                 for symbol in section.iter_symbols():
@@ -76,8 +77,14 @@ def parse_image(arch: Arch, data: bytes, name: str) -> Image:
     return Image(tuple(segments), symbols, hashlib.sha256(data).hexdigest())
 
 
+def _touches(header: Any, section: Any) -> bool:
+    """Does the loader put something where the section is?"""
+    return bool(header["p_type"] == "PT_LOAD" and header["p_vaddr"] < section["sh_addr"] + section["sh_size"]
+                and section["sh_addr"] < header["p_vaddr"] + header["p_memsz"])
+
+
 def _loads(header: Any, section: Any) -> bool:
     """Is the section what the loader puts at its address? Section headers alone say nothing about what runs."""
     inside = section["sh_addr"] - header["p_vaddr"]
-    return bool(header["p_type"] == "PT_LOAD" and header["p_flags"] & RUNS and inside >= 0
-                and inside + section["sh_size"] <= header["p_filesz"] and header["p_offset"] + inside == section["sh_offset"])
+    return bool(header["p_flags"] & RUNS and inside >= 0 and inside + section["sh_size"] <= header["p_filesz"]
+                and header["p_offset"] + inside == section["sh_offset"])

@@ -52,14 +52,12 @@ class _Planner:
     def lines(self) -> list[Line]:
         """Plan in dependency order, then place in the written order."""
         entries = [p for p in self.spec.paths.values() if p.kind in ("entry", "routine") and self.configuration.holds(p.guard)]
-        numbered: dict[int, Piece] = {}
+        known: dict[tuple[str, str | None], Machine] = {}
         for path in entries:
-            machine = arrival(self.spec, path) if path.kind == "entry" else _routine(self.spec, path)
+            machine = arrival(self.spec, path, known) if path.kind == "entry" else _routine(self.spec, path)
             piece = self.walker.walk(path, machine)
             self.planned[path.name] = piece
             self._note(piece)
-            if path.number is not None:
-                numbered[path.number] = piece
         if not self.collector.failed:
             self._plan_shared()
         if not self.collector.failed:
@@ -198,12 +196,27 @@ def _targets(path: Path) -> list[str]:
     return out
 
 
-def arrival(spec: Spec, path: Path) -> Machine:
-    """The machine as the event leaves it: from the .arch row and the boundary of who was interrupted."""
+def arrival(spec: Spec, path: Path, known: dict[tuple[str, str | None], Machine]) -> Machine:
+    """The machine as the event leaves it: from the .arch row and the boundary of who was interrupted.
+
+    `known` keeps what does not depend on the number, for the other numbers of the event.
+    """
+    event = path.event
+    assert event is not None
+    key = (event.name, path.origin)
+    if key not in known:
+        known[key] = _arrival_registers(spec, path)
+    machine = known[key].copy()
+    machine.number = path.number
+    _arrival_stack(spec, machine, path, spec.arch.of_kind("stack"))
+    return machine
+
+
+def _arrival_registers(spec: Spec, path: Path) -> Machine:
+    """Registers, flags and states; not the stack."""
     event, arch = path.event, spec.arch
     assert event is not None
-    sp = arch.of_kind("stack")
-    machine = Machine(origin=path.origin, number=path.number, lost=event.lost)
+    machine = Machine(origin=path.origin, lost=event.lost)
     for register in arch.registers.values():
         if register.kind not in ("system",) and register.name not in event.lost:
             machine.regs[register.name] = Value("interrupted", register.name)
@@ -221,7 +234,6 @@ def arrival(spec: Spec, path: Path) -> Machine:
     machine.regs[arch.of_kind("pc")] = UNKNOWN
     machine.regs[arch.of_kind("flags")] = UNKNOWN
     _arrival_flags(spec, machine, path)
-    _arrival_stack(spec, machine, path, sp)
     origins = ("user", "kernel") if path.origin == "any" else (path.origin or "kernel",)
     for name in spec.states:
         values = {next((str(f.value) for f in spec.arrive.get(o, ()) if f.subject == name), None) for o in origins}
@@ -300,6 +312,23 @@ def _key(line: Line) -> tuple[object, ...]:
     return (type(line).__name__, line)
 
 
+Opcode = tuple[str, int, int, int, int]
+
+
+def _opcodes(old: list[tuple[object, ...]], new: list[tuple[object, ...]]) -> list[Opcode]:
+    """How to get from one list to the other; the equal start and end are found first, since most is equal."""
+    start = 0
+    while start < min(len(old), len(new)) and old[start] == new[start]:
+        start += 1
+    end = 0
+    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
+        end += 1
+    middle = difflib.SequenceMatcher(None, old[start:len(old) - end], new[start:len(new) - end], autojunk=False).get_opcodes()
+    out: list[Opcode] = [("equal", 0, start, 0, start)] if start else []
+    out += [(tag, i1 + start, i2 + start, j1 + start, j2 + start) for tag, i1, i2, j1, j2 in middle]
+    return [*out, ("equal", len(old) - end, len(old), len(new) - end, len(new))] if end else out
+
+
 def _merge(spec: Spec, parts: dict[str, list[Line]], collector: Collector) -> list[Line]:
     """One list in which each line's guard says in which configurations it is present."""
     names = list(parts)
@@ -307,8 +336,7 @@ def _merge(spec: Spec, parts: dict[str, list[Line]], collector: Collector) -> li
     for name in names[1:]:
         old, new = [_key(line) for line, _ in merged], [_key(line) for line in parts[name]]
         out: list[tuple[Line, set[str]]] = []
-        matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-        for tag, i1, i2, j1, j2 in matcher.get_opcodes() if old != new else [("equal", 0, len(old), 0, len(new))]:
+        for tag, i1, i2, j1, j2 in _opcodes(old, new):
             if tag == "equal":
                 out += [(line, {*present, name}) for line, present in merged[i1:i2]]
             else:

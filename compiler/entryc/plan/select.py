@@ -116,19 +116,37 @@ def match(arch: Arch, form: Form, wanted: tuple[Effect, ...]) -> tuple[Value, ..
     return tuple(bound[p] for p in form.params)
 
 
-_found: dict[tuple[int, tuple[Effect, ...]], Chosen | None] = {}
+class _Tables:
+    """What was found for one CPU. The CPU is kept too, so that no other object can get its identity."""
+
+    def __init__(self, arch: Arch) -> None:
+        self.arch = arch
+        self.found: dict[tuple[Effect, ...], Chosen | None] = {}
+        self.shapes: dict[tuple[str, ...], list[Form]] = {}
+        for form in arch.forms.values():
+            if form.effects:
+                self.shapes.setdefault(_shape(form.effects), []).append(form)
+
+
+_tables: dict[int, _Tables] = {}
+
+
+def _tables_of(arch: Arch) -> _Tables:
+    if id(arch) not in _tables:
+        _tables[id(arch)] = _Tables(arch)
+    return _tables[id(arch)]
 
 
 def find(arch: Arch, *wanted: Effect) -> Chosen | None:
     """The first form that does it. Answers are kept: 256 vectors ask the same."""
-    key = (id(arch), wanted)
-    if key not in _found:
-        _found[key] = _find(arch, wanted)
-    return _found[key]
+    tables = _tables_of(arch)
+    if wanted not in tables.found:
+        tables.found[wanted] = _find(arch, wanted)
+    return tables.found[wanted]
 
 
 def _find(arch: Arch, wanted: tuple[Effect, ...]) -> Chosen | None:
-    for form in _by_shape(arch, _shape(wanted)):
+    for form in _tables_of(arch).shapes.get(_shape(wanted), []):
         operands = match(arch, form, wanted)
         if operands is not None:
             return form, operands
@@ -137,10 +155,6 @@ def _find(arch: Arch, wanted: tuple[Effect, ...]) -> Chosen | None:
 
 def _shape(effects: tuple[Effect, ...]) -> tuple[str, ...]:
     return tuple(type(e).__name__ for e in effects)
-
-
-def _by_shape(arch: Arch, shape: tuple[str, ...]) -> list[Form]:
-    return [f for f in arch.forms.values() if f.effects and _shape(f.effects) == shape]
 
 
 def push(arch: Arch, value: Expr) -> Chosen | None:
