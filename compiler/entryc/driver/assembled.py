@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..assemble import discipline, keystone, second
 from ..assemble.decode import second_name
 from ..emit.asm import SECTION, flat_lines
 from ..image.image import Image
 from ..model.spec import Configuration, Spec
-from ..plan.code import Code, LabelLine
+from ..plan.code import Code
 from ..source.finding import Finding
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _compare(artifact: str, configuration: str, done: keystone.Result, image: Im
         results.add(artifact, configuration, done.tool, f"other bytes from {near} on")
         results.findings.append(Finding("A303", "error", f"{artifact}, configuration {configuration}: {done.tool} gives other bytes from {near} on"))
         return reference
-    wrong = [n for n, a in image.symbols.items() if n in reference.symbols and reference.symbols[n] != a] if image is not None else []
+    wrong = sorted(n for n in {*reference.symbols, *image.symbols} if image.symbols.get(n) != reference.symbols.get(n)) if image is not None else []
     if wrong:
         results.findings.append(Finding("A304", "error", f"{artifact}, configuration {configuration}: symbol {wrong[0]} is elsewhere"))
     results.add(artifact, configuration, done.tool, f"{len(done.data)} bytes, the same")
@@ -135,11 +135,3 @@ def assemble_flat_images(spec: Spec, code: Code, configurations: Mapping[str, Co
             raise Findings([Finding("A301", "error", "the code was assembled by no tool: " + ("; ".join(reasons) or "none found"),
                                     help=f"install GNU binutils ({spec.arch.tools['gas'][0]}-as), clang with lld, or the ziglang wheel")])
     return out
-
-
-def labels(code: Code) -> list[str]:
-    """Every global name that the code defines."""
-    return [line.name for line in code.lines if isinstance(line, LabelLine) and line.kind not in ("local", "alias")]
-
-
-__all__ = ["Any", "Results", "assemble_all", "assemble_flat_images", "externs", "labels"]

@@ -60,6 +60,8 @@ def parse_image(arch: Arch, data: bytes, name: str) -> Image:
                 segments.append((section["sh_addr"], content))
             if isinstance(section, SymbolTableSection):
                 for symbol in section.iter_symbols():
+                    if symbol["st_info"]["type"] in ("STT_FILE", "STT_SECTION"):
+                        continue
                     if symbol.name and symbol["st_shndx"] != "SHN_UNDEF" and not symbol.name.startswith(MAPPING):
                         table = symbols if symbol["st_info"]["bind"] == "STB_LOCAL" else shared
                         table.setdefault(symbol.name, symbol["st_value"])
