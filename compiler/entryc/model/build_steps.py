@@ -242,7 +242,7 @@ class _Steps:
         if kind == "clear":
             names = [str(t) for t in tokens(node, "NAME")]
             for name in names:
-                self.context.known(self.spec.arch.gprs, name, span, "general register")
+                self.context.known([*self.spec.arch.gprs, "all"], name, span, "general register")
             return Clear(span, guard, tuple(names))
         if kind == "restore":
             return self._restore(node, guard, span, scope)

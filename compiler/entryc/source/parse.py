@@ -23,7 +23,9 @@ MAX_DEPTH = 100
 # What a reader calls the terminals; the others are shown as they are written.
 WORDS = {"_SEP": "end of line", "_LB": "'{'", "_RB": "'}'", "_COMMA": "','", "NAME": "a name", "INT": "a number",
          "STRING": "a text in quotes", "TYPE": "a type such as u64", "$END": "the end of the file", "ORIGIN": "user, kernel or any",
-         "EQUAL": "'='", "DOT": "'.'", "LPAR": "'('", "RPAR": "')'", "LSQB": "'['", "COLON": "':'"}
+         "EQUAL": "'='", "DOT": "'.'", "LPAR": "'('", "RPAR": "')'", "LSQB": "'['", "COLON": "':'",
+         "BOUND": "user or kernel", "ARRIVAL": "arrive or leave", "SIDE": "enter or leave", "PASS": "repeat or once", "ONOFF": "on or off",
+         "SOURCE": "number or error_code", "ALL": "all", "CLEARS": "'clears first'", "RESULT": "a type such as u64", "NOT": "not"}
 
 
 @lru_cache(maxsize=4)
@@ -141,8 +143,10 @@ def _explain(language: str, file: SourceFile, error: UnexpectedInput) -> Finding
         names = set(getattr(error, "accepts", None) or error.expected)
         keywords = sorted(_terminal(language, n) for n in names if n not in WORDS)
         expected = [WORDS[n] for n in sorted(names) if n in WORDS] + keywords
-        near = _near(str(error.token), keywords)
-        help_text = f"did you mean {near}?" if near else _brace_help(brace)
+        choices = [f"'{word}'" for n in names if n in WORDS for word in WORDS[n].split(" or ") if word.isidentifier()]
+        first_word = text.split(maxsplit=1)[0] if text.split() else ""
+        near = _near(str(error.token), [*keywords, *choices]) or (_near(first_word, _keywords(language)) if first_word else None)
+        help_text = f"did you mean {near}?" if near and near != f"'{first_word}'" else _brace_help(brace)
     else:
         help_text = _brace_help(brace)
     if brace is not None and not (isinstance(error, UnexpectedToken) and error.token.type != "$END" and brace == line):
@@ -161,6 +165,11 @@ def _terminal(language: str, name: str) -> str:
         if terminal.name == name:
             return f"'{terminal.pattern.value}'"
     return name
+
+
+def _keywords(language: str) -> list[str]:
+    """Every word that starts something."""
+    return [f"'{t.pattern.value}'" for t in parser(language).terminals if t.pattern.type == "str" and str(t.pattern.value).isalpha()]
 
 
 def _near(word: str, candidates: list[str]) -> str | None:
