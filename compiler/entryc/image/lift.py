@@ -151,7 +151,7 @@ def match(table: list[tuple[Form, re.Pattern[str], dict[str, dict[str, str]]]], 
     """The first form that a decoded text is an instance of."""
     _, _, operands = text.partition(" ")
     for form, regex, names in table:
-        if not any(mnemonic in (d, d + "q", d + "l", d + "b", d + "w") for d in form.decodes):
+        if mnemonic not in form.decodes and mnemonic != form.text.partition(" ")[0]:
             continue
         found = regex.match(operands)
         if found is None:

@@ -58,6 +58,11 @@ class Arrivals:
     def setup_leaf(self, e: Expr) -> Term | None:
         return T.const(self.spec.setup[e.name][0]) if isinstance(e, SetupRef) else None
 
+    def cell(self, cell: CellRef, epoch: int) -> Term:
+        """What a cell holds before the code writes to it: the top of a stack, or anything."""
+        stack = next((s for s in self.spec.stacks.values() if s.top == cell), None)
+        return top_of(stack.name) if stack is not None else T.var(f"{cell.memory}.{cell.cell}@{epoch}")
+
     # ---- states ----
 
     def blank(self, pc: int, epoch: int) -> State:
@@ -66,10 +71,7 @@ class Arrivals:
             base = base_of(memory.name, epoch)
             region = Region(base, memory.name, 0, memory.size, Bytes(), memory.name, epoch)
             for cell in memory.cells.values():
-                region.seeds[cell.offset] = T.var(f"{memory.name}.{cell.name}@{epoch}")
-            for stack in self.spec.stacks.values():
-                if isinstance(stack.top, CellRef) and stack.top.memory == memory.name:
-                    region.seeds[memory.cells[stack.top.cell].offset] = top_of(stack.name)
+                region.seeds[cell.offset] = self.cell(CellRef(memory.name, cell.name), epoch)
             state.regions[base] = region
         for stack in self.spec.stacks.values():
             state.regions[top_of(stack.name)] = Region(top_of(stack.name), f"stack {stack.name}", -stack.size, 0, Bytes(), None, epoch)
@@ -149,12 +151,13 @@ class Arrivals:
             state.regions[base].content.store(-index * self.arch.word_bytes, word)
         self.machine.write(state, self.sp, T.add(base, T.const(-len(words) * self.arch.word_bytes)))
 
-    def frame_end(self, state: State, path: Path) -> Term | None:
-        """Where the frame of a pushing event ends: above the first pushed word."""
+    def frame_end(self, state: State, path: Path, origin: str) -> Term | None:
+        """Where the frame ends: above the first pushed word, or where the interrupted stack that the event stays on ends."""
         event = path.event
         assert event is not None
         if not event.pushes:
-            return None
+            stays = any(row.origin == origin and row.stack == self.sp for row in event.stacks)
+            return self.machine.read(state, self.sp) if stays else None
         count = len(event.pushes) + (1 if path.number is not None and path.number in event.error_numbers else 0)
         return T.add(self.machine.read(state, self.sp), T.const(count * self.arch.word_bytes))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..model.arch import Return
-from ..model.expr import Bit, CellRef, Expr, FrameRef, Num, Reg, SetupRef, SlotRef, constant, is_constant, show
+from ..model.expr import Bit, CellRef, Expr, FrameRef, Reg, SetupRef, SlotRef, constant, is_constant, show
 from ..model.spec import Call, Frame, Jump, Path, Set, Slot, StateNeed
 from ..source.text import Span
 from . import terms as T
@@ -38,6 +38,7 @@ class Claim:
     conditions: tuple[Term, ...]
     detail: str = ""
     witness: Witness | None = None
+    unknown: str = ""                           # why nothing can be said: never proved, never refuted
 
 
 class Claims:
@@ -54,6 +55,10 @@ class Claims:
     def add(self, kind: str, text: str, span: Span, holds: Term, state: State, detail: str = "", witness: Witness | None = None) -> None:
         self.out.append(Claim(self.stub, kind, text, span, holds, tuple(state.conditions), detail, witness))
 
+    def unclear(self, kind: str, text: str, span: Span, reason: str) -> None:
+        """A claim that cannot be made: it is listed as unknown, so that what is not checked is never shown as proved."""
+        self.out.append(Claim(self.stub, kind, text, span, T.FALSE, (), unknown=reason))
+
     def equal(self, kind: str, text: str, span: Span, actual: Term, wanted: Term, state: State,
               register: str | None = None, word: Term | None = None) -> None:
         witness = None
@@ -62,11 +67,22 @@ class Claims:
         detail = f"is {T.show(actual)}, has to be {T.show(wanted)}" if actual is not wanted else ""
         self.add(kind, text, span, T.eq(actual, wanted), state, detail, witness)
 
+    def reached(self, text: str, span: Span, reached: bool, endings: list[Ending], state: State) -> None:
+        """Some path ends where the spec says. A path that the prover could not follow might have."""
+        stuck = next((e for e in endings if e.kind == "stuck" and not e.state.faults), None)
+        if stuck is not None and not reached:
+            self.unclear("ending", text, span, f"at {stuck.address:#x}: {stuck.name}")
+        else:
+            self.add("ending", text, span, T.boolean(reached), state)
+
     # ---- at the C call ----
 
     def ending(self, ending: Ending, kind: str, name: str, span: Span) -> bool:
         """The path ends where the spec says."""
         right = ending.kind == kind and ending.name == name
+        if ending.kind == "stuck" and not ending.state.faults:
+            self.unclear("ending", f"ends with {kind} {name}", span, f"at {ending.address:#x}: {ending.name}")
+            return False
         self.add("ending", f"ends with {kind} {name}", span, T.boolean(right), ending.state, f"ends with {ending.kind} {ending.name} at {ending.address:#x}")
         faults = ending.state.faults
         self.add("memory", "only declared memory is touched", span, T.boolean(not faults), ending.state,
@@ -79,15 +95,14 @@ class Claims:
         self.start, self.stop = start, ending.address
         frame = self.outline.frame(self.spec)
         sp = machine.read(state, self.arrivals.sp)
-        if isinstance(target, Call):
-            sp = T.add(sp, T.const(abi.return_address))
+        sp = T.add(sp, T.const(abi.return_address))         # a C function that is jumped to expects a return address too
         address: Term | None = None
         for register, argument in zip(abi.args, target.arguments, strict=False):
             actual = machine.read(state, register)
             if isinstance(argument, FrameRef):
                 address = actual
-            elif isinstance(argument, Num) or is_constant(argument):
-                self.equal("argument", f"argument {register} is {show(argument)}", target.span, actual, T.const(constant(argument)), state)
+            elif not isinstance(argument, SlotRef):
+                self.written("argument", f"argument {register} is {show(argument)}", target.span, actual, self.source(argument), state)
         if frame is not None and address is None:
             address = sp
         if frame is not None and address is not None:
@@ -101,17 +116,19 @@ class Claims:
                         self.equal("argument", f"argument {register} is {show(argument)}", target.span, machine.read(state, register), wanted, state)
         self.needs(state, self.spec.contracts[target.contract], target, sp, {r: interrupted(r) for r in self.arch.registers}
                    if self.outline.origin == "user" else {})
-        self.system_registers(start, state, target.span)
-        self.untouched(state, self.outline.moves, target.span)
+        self.system_registers(start, state, target.span, self.outline.moves)
+        self.untouched(state, self.outline.moves, target.span, 1)
         return address
 
     def frame_claims(self, state: State, frame: Frame, address: Term, sp: Term, end: Term | None, target: Call | Jump) -> Term | None:
         found = self.machine.region(state, address)
         where = found is not None and found[0].memory is None and found[0].low <= found[1] and found[1] + frame.size <= found[0].high
         self.add("stack", f"frame {frame.name} lies on a kernel stack", target.span, T.boolean(bool(where)), state, f"its address is {T.show(address)}")
+        if end is None and found is not None:
+            end = found[0].base                 # a stack that is entered is entered at its top
         if end is not None:
-            self.equal("stack", f"frame {frame.name} ends with what the CPU pushed", target.span, T.add(address, T.const(frame.size)), end, state)
-        gap = T.sub(address, sp)
+            self.equal("stack", f"frame {frame.name} ends where its stack began", target.span, T.add(address, T.const(frame.size)), end, state)
+        gap = T.sub(address, self.machine.read(state, self.arrivals.sp))
         live = gap.value is not None and gap.value < 1 << 63
         self.add("stack", "the frame is not below the stack pointer", target.span, T.boolean(live), state, f"frame - sp = {T.show(gap)}")
         return address if where else None
@@ -121,25 +138,28 @@ class Claims:
         if found is None:
             return T.var("nowhere")
         region, offset = found
-        return region.content.load(offset, 8, lambda o, n: self.machine.initial(region, o, n))
+        return self.machine.content(region, offset, self.arch.word_bytes)
 
     def slot_claim(self, state: State, frame: Frame, slot: Slot, address: Term) -> None:
+        if slot.source == "c" and all(name != slot.name for save in self.outline.saves for name, _ in save.values):
+            return                              # C writes it
         wanted = self.wanted(frame, slot)
         if wanted is None:
+            self.unclear("slot", f"{frame.name}.{slot.name} has its value", slot.span, "the prover has no meaning for what the spec says")
             return
         actual = self.load(state, T.add(address, T.const(slot.offset)))
         self.equal("slot", f"{frame.name}.{slot.name} = {T.show(wanted)}", slot.span, actual, wanted, state,
                    word=T.add(address, T.const(slot.offset)))
 
     def wanted(self, frame: Frame, slot: Slot) -> Term | None:
-        """What a slot has to hold when C starts. None: C writes it."""
+        """What a slot has to hold when C starts. None: the spec says something that has no meaning here."""
         path, event = self.outline.path, self.outline.path.event
         assert event is not None
         override = next((v for save in self.outline.saves for name, v in save.values if name == slot.name and save.frame == frame.name), None)
         if override is not None and is_constant(override):
             return T.const(constant(override))
         if slot.home is not None:
-            if slot.home in event.lost:
+            if slot.home in event.lost and override is not None:
                 return self.source(override)
             return self.after_event(slot.home)
         if override is not None:
@@ -164,14 +184,40 @@ class Claims:
         return interrupted(register)
 
     def source(self, expr: Expr | None) -> Term | None:
-        """An override that names a place: the interrupted value of that place."""
+        """What an expression of an entry path denotes: a place's interrupted value, a constant, what a cell was given or held."""
         if isinstance(expr, Reg) and self.arch.registers[expr.name].kind == "system" and self.start is not None:
             return self.machine.read(self.start, expr.name)
         if isinstance(expr, Reg):
             return self.after_event(expr.name)
+        if isinstance(expr, CellRef):
+            given = next((m for m in reversed(self.outline.moves) if m.place == expr), None)
+            return self.source(given.value) if given is not None else self.arrivals.cell(expr, 1)
         if expr is not None and is_constant(expr):
             return T.const(constant(expr))
         return None
+
+    def cell_now(self, state: State, cell: CellRef) -> Term:
+        """What a cell holds."""
+        found = self.spec.memories[cell.memory].cells[cell.cell]
+        region = next(r for r in state.regions.values() if r.memory == cell.memory)
+        return self.machine.content(region, found.offset, found.size)
+
+    def after_c(self, expr: Expr) -> Term | None:
+        """What an expression of an exit path denotes: slots and places as C left them."""
+        if isinstance(expr, SlotRef):
+            return slot_var(expr.slot)
+        if isinstance(expr, CellRef):
+            return self.arrivals.cell(expr, 2)
+        if isinstance(expr, Reg) and self.start is not None:
+            return self.machine.read(self.start, expr.name)
+        return T.const(constant(expr)) if is_constant(expr) else None
+
+    def written(self, kind: str, text: str, span: Span, actual: Term, wanted: Term | None, state: State) -> None:
+        """A place has the value that the spec writes there."""
+        if wanted is None:
+            self.unclear(kind, text, span, "the prover has no meaning for what the spec says")
+        else:
+            self.equal(kind, text, span, actual, wanted, state)
 
     # ---- facts of states ----
 
@@ -208,15 +254,24 @@ class Claims:
         elif declared is not None:
             for place, value in declared.values[str(need.value)]:
                 if isinstance(place, Reg):
+                    meaning = self.arrivals.meaning(value, epoch, user)
+                    if isinstance(value, CellRef):
+                        meaning = self.cell_now(state, value)
                     self.equal(kind, f"{text}: {show(place)} == {show(value)}", need.span, self.machine.read(state, place.name),
-                               self.arrivals.meaning(value, epoch, user), state, register=place.name)
+                               meaning, state, register=place.name)
         elif need.subject in self.arch.places:
             register, bit = self.arch.places[need.subject]
             actual_bit = self.machine.read_bit(state, Bit(register, bit, need.subject))
             self.equal(kind, text, need.span, actual_bit, T.const(int(need.value), 1), state)
 
-    def untouched(self, state: State, moves: list[Set], span: Span) -> None:
-        """Nothing is written in a memory block but the words that the spec's steps assign."""
+    def untouched(self, state: State, moves: list[Set], span: Span, epoch: int) -> None:
+        """Memory blocks: the words that the spec's steps assign have their values, and nothing else is written."""
+        last = {m.place: m for m in moves if isinstance(m.place, CellRef)}
+        for place, move in last.items():
+            cell = self.spec.memories[place.memory].cells[place.cell]
+            wanted = self.source(move.value) if epoch == 1 else self.after_c(move.value)
+            self.written("memory", f"{show(place)} = {show(move.value)}", move.span, self.cell_now(state, place),
+                         T.resize(wanted, cell.size * 8) if wanted is not None else None, state)
         for region in state.regions.values():
             if region.memory is None:
                 continue
@@ -231,16 +286,28 @@ class Claims:
         """Registers that some state's meaning is about."""
         return {p.name for s in self.spec.states.values() for m in s.values.values() for p, _ in m if isinstance(p, Reg)}
 
-    def system_registers(self, before: State, state: State, span: Span, skip: frozenset[str] = frozenset()) -> None:
-        """System registers that nothing in the spec is about keep their values."""
+    def system_registers(self, before: State, state: State, span: Span, moves: list[Set], skip: frozenset[str] = frozenset(),
+                         returning: bool = False) -> None:
+        """System registers that nothing in the spec is about keep their values; so do general registers without a slot."""
+        given = {m.place.name: m for m in moves if isinstance(m.place, Reg)}
         for register in self.arch.registers.values():
-            if register.kind == "system" and register.name not in self.meant() and register.name not in skip:
-                self.equal("system", f"{register.name} is not changed", span, self.machine.read(state, register.name),
-                           self.machine.read(before, register.name), state)
+            if register.kind != "system" or register.name in self.meant() or register.name in skip:
+                continue
+            actual = self.machine.read(state, register.name)
+            if register.name in given:
+                move = given[register.name]
+                self.written("system", f"{register.name} = {show(move.value)}", move.span, actual,
+                             self.after_c(move.value) if returning else self.source(move.value), state)
+            else:
+                self.equal("system", f"{register.name} is not changed", span, actual, self.machine.read(before, register.name), state)
         frame = self.outline.frame(self.spec)
         homes = {s.home for s in frame.slots.values()} if frame else set()
         for name in self.arch.gprs:
-            if name not in homes:
+            if name in homes:
+                continue
+            if returning and name not in self.arch.abi.preserved:
+                self.add("register", f"{name} is not changed", span, T.FALSE, state, "no slot keeps it, and C may change it")
+            else:
                 self.equal("register", f"{name} is not changed", span, self.machine.read(state, name), self.machine.read(before, name), state)
 
     # ---- at a return ----
@@ -262,9 +329,10 @@ class Claims:
             self.restored(state, final, row, frame, path, address, str(origin), span)
         self.leave(state, str(origin), frame, span)
         used = {e.name for effect in row.effects for e in _registers(effect.value)} | {r.name for r in self.arch.registers.values() if r.name in final}
-        self.system_registers(before, state, span, frozenset(used))
+        moves = [s for s in path.steps if isinstance(s, Set) and self.machine.configuration.holds(s.guard)]
+        self.system_registers(before, state, span, moves, frozenset(used), returning=True)
         self.hardware_stack(state, row, str(origin), span)
-        self.untouched(state, [s for s in path.steps if isinstance(s, Set)], span)
+        self.untouched(state, moves, span, 2)
         self.stops(ending, row, span)
 
     def final(self, state: State, row: Return) -> dict[str, Term]:

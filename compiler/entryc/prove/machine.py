@@ -9,7 +9,7 @@ from ..image.lift import Instruction, Lifter, Op, Place
 from ..model.arch import Arch, Assign, Swap
 from ..model.build_steps import flat_steps
 from ..model.expr import Binary, Bit, Cast, Expr, Mem, Num, Operand, Reg, Unary
-from ..model.spec import Call, Configuration, Jump, Spec
+from ..model.spec import Call, Configuration, Jump, SetState, Spec, Transition
 from . import terms as T
 from .terms import Term
 
@@ -118,7 +118,16 @@ class Machine:
         self.flag_places = {bit: lifter.registers[name.lower()] for name, bit in self.flags.lifter_bits.items()}
         callees = {step.callee for path in spec.paths.values() for step in flat_steps(path.steps) if isinstance(step, (Call, Jump))}
         self.calls = {address: name for name, address in lifter.image.symbols.items() if name in callees}
-        self.ghost_moves = {(t.form): (s.name, t.after) for s in spec.states.values() if s.ghost for t in s.transitions}
+        self.sp = spec.arch.of_kind("stack")
+        self.ghost_moves: dict[str, dict[str, list[Transition]]] = {}
+        for ghost in (s for s in spec.states.values() if s.ghost):
+            for move in ghost.transitions:
+                self.ghost_moves.setdefault(move.form, {}).setdefault(ghost.name, []).append(move)
+        opening = spec.arch.forms.get(spec.arch.irqs[0])
+        opened = {(e.place.name, e.value.value) for e in (opening.effects if opening else ())
+                  if isinstance(e, Assign) and isinstance(e.place, Bit) and isinstance(e.value, Num)}
+        wanted = {(step.subject, step.value) for path in spec.paths.values() for step in flat_steps(path.steps) if isinstance(step, SetState)}
+        self.opens_irqs = opening.name if opening is not None and not opened & wanted else None
 
     # ---- registers ----
 
@@ -200,12 +209,21 @@ class Machine:
         region, offset = found
         if not region.low <= offset <= region.high - size:
             state.faults.append(Access(state.pc, f"{'store to' if write else 'load from'} {region.name}{offset:+#x}: outside of it"))
+        if region.memory is None:
+            top = self.region(state, self.read(state, self.sp))
+            if top is not None and top[0] is region and offset < top[1]:
+                state.faults.append(Access(state.pc, f"{'store to' if write else 'load from'} {region.name}{offset:+#x}: below the stack pointer, "
+                                                     "where an event may write at any time"))
         if region.memory is not None:
             self.check_needs(state, region.memory)
         if write is not None:
             region.content.store(offset, write)
             region.written |= set(range(offset, offset + size))
             return write
+        return self.content(region, offset, size)
+
+    def content(self, region: Region, offset: int, size: int) -> Term:
+        """What a region holds at an offset, without the rules for an access by code."""
         return region.content.load(offset, size, lambda o, n: self.initial(region, o, n))
 
     def initial(self, region: Region, offset: int, size: int) -> Term:
@@ -277,19 +295,29 @@ class Machine:
         state.trace.append(state.pc)
         form = instruction.form
         following = state.pc + instruction.size
-        if form is not None:
-            if form.name in self.ghost_moves:
-                ghost, after = self.ghost_moves[form.name]
-                state.ghosts[ghost] = after
-            if form.role == "return":
-                return Ending("return", form.name, state, state.pc)
-            if form.role == "stop" and "overlay" in form.traits:
-                return Ending("stop", instruction.text, state, state.pc)
-            if "overlay" in form.traits:
-                self.overlay(state, instruction)
-                state.pc = following
-                return None
+        if form is None:
+            # The lifter may know it, but its registers may not be ours, and nothing compared it with an emulator.
+            raise Stuck(f"{instruction.text} at {state.pc:#x}: no row of the .arch file describes it")
+        self.move_ghosts(state, form.name)
+        if form.name == self.opens_irqs:
+            state.faults.append(Access(state.pc, f"{instruction.text} lets interrupts in, and no step of the spec does"))
+        if form.role == "return":
+            return Ending("return", form.name, state, state.pc)
+        if form.role == "stop" and "overlay" in form.traits:
+            return Ending("stop", instruction.text, state, state.pc)
+        if "overlay" in form.traits:
+            self.overlay(state, instruction)
+            state.pc = following
+            return None
         return self.operations(state, instruction, following)
+
+    def move_ghosts(self, state: State, form: str) -> None:
+        """A form moves each ghost that names it in a transition. From a value not known, the result is known when all values lead to one."""
+        for ghost, moves in self.ghost_moves.get(form, {}).items():
+            after = {move.before: move.after for move in moves}
+            now = state.ghosts.get(ghost, "not known")
+            reached = {after.get(value, value) for value in ([now] if now in self.spec.states[ghost].values else self.spec.states[ghost].values)}
+            state.ghosts[ghost] = reached.pop() if len(reached) == 1 else "not known"
 
     def overlay(self, state: State, instruction: Instruction) -> None:
         """The .arch row is the semantics. Effects happen in the order written."""
@@ -323,9 +351,9 @@ class Machine:
 
     def operations(self, state: State, instruction: Instruction, following: int) -> Ending | State | None:
         unique: dict[int, Term] = {}
-        for op in instruction.ops:
+        for index, op in enumerate(instruction.ops, 1):
             if op.name in ("BRANCH", "CBRANCH", "CALL", "CALLIND", "BRANCHIND", "RETURN", "CALLOTHER"):
-                done, result = self.control(state, instruction, op, unique, following)
+                done, result = self.control(state, instruction, op, unique, following, index == len(instruction.ops))
                 if done:
                     return result
                 continue
@@ -338,7 +366,8 @@ class Machine:
         state.pc = following
         return None
 
-    def control(self, state: State, instruction: Instruction, op: Op, unique: dict[int, Term], following: int) -> tuple[bool, Ending | State | None]:
+    def control(self, state: State, instruction: Instruction, op: Op, unique: dict[int, Term], following: int,
+                last: bool) -> tuple[bool, Ending | State | None]:
         if op.name == "CALLOTHER":
             if instruction.form is not None and ("event" in instruction.form.traits or instruction.form.role in ("fence", "mark")) and op.output is None:
                 return False, None
@@ -356,6 +385,8 @@ class Machine:
             state.pc = target
             return True, None
         if op.name == "CBRANCH":
+            if op.inputs[0].space != "ram" or not last:
+                raise Stuck(f"{instruction.text}: a branch inside one instruction")
             condition = T.extract(self.get(state, unique, op.inputs[1]), 0, 1)
             return True, self.branch(state, op.inputs[0].offset, following, condition)
         raise Stuck(f"{instruction.text}: a jump to a computed address")
@@ -384,6 +415,8 @@ class Machine:
         if place.space == "const":
             return T.const(place.offset, place.size * 8)
         if place.space == "unique":
+            if place.offset not in unique:
+                raise Stuck("the lifter reads a part of its own temporary")
             return T.resize(unique[place.offset], place.size * 8)
         if place.space == "register":
             return self.load_register(state, place)

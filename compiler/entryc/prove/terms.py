@@ -138,10 +138,10 @@ def bxor(a: Term, b: Term) -> Term:
     return _commute("xor", a, b)
 
 
-def _commute(op: str, a: Term, b: Term) -> Term:
+def _commute(op: str, a: Term, b: Term, width: int | None = None) -> Term:
     if (a.op == "const", id(a)) > (b.op == "const", id(b)):
         a, b = b, a
-    return _make(op, a.width, (a, b))
+    return _make(op, width or a.width, (a, b))
 
 
 def inv(a: Term) -> Term:
@@ -159,6 +159,8 @@ def shift(op: str, a: Term, b: Term) -> Term:
         if a.op == "const":
             signed = a.aux - (1 << a.width) if a.aux >> (a.width - 1) else a.aux
             return const({"shl": a.aux << n, "shr": a.aux >> n, "sar": signed >> n}[op] if n < a.width else (-1 if op == "sar" and signed < 0 else 0), a.width)
+    if b.width > a.width:                       # a truncated amount would be another amount
+        return extract(shift(op, resize(a, b.width, op == "sar"), b), 0, a.width)
     return _make(op, a.width, (a, resize(b, a.width)))
 
 
@@ -214,7 +216,7 @@ def eq(a: Term, b: Term) -> Term:
     difference = sub(a, b)
     if difference.op == "const":
         return boolean(difference.aux == 0)
-    return _commute("eq", a, b)
+    return _commute("eq", a, b, 1)
 
 
 def less(op: str, a: Term, b: Term) -> Term:

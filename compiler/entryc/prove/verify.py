@@ -132,6 +132,8 @@ class Solver:
         return self.check(conditions) != "unsat"
 
     def decide(self, claim: Claim) -> Verdict:
+        if claim.unknown:
+            return Verdict(claim, "unknown", claim.unknown)
         if claim.holds is T.TRUE:
             return Verdict(claim, "proved", "identity")
         if claim.holds is T.FALSE:
@@ -204,7 +206,7 @@ class _Run:
             self.not_checked.append(f"{stub}: the spec calls no C function")
             return
         start = self.arrivals.event(path, origin, self.image.symbols[path.name])
-        end = self.arrivals.frame_end(start, path)
+        end = self.arrivals.frame_end(start, path, origin)
         before = start.copy()
         if not self.solver.feasible(start.conditions):
             self.not_checked.append(f"{stub}: its assumptions contradict each other")
@@ -218,7 +220,7 @@ class _Run:
                 address = claims.at_call(before, ending, target, end)
                 if isinstance(target, Call) and address is not None:
                     self.exits(way, claims, ending, address)
-        claims.add("ending", f"{target.callee} is reached", target.span, T.boolean(reached), before)
+        claims.reached(f"{target.callee} is reached", target.span, reached, endings, before)
         self.claims += claims.out
 
     def exits(self, way: Outline, claims: Claims, ending: Ending, address: Term) -> None:
@@ -230,7 +232,7 @@ class _Run:
         frame = way.frame(self.spec)
         for exit in way.exits:
             kept = tuple(self.machine.read(ending.state, r) for r in abi.preserved)
-            key = (ending.state.pc, address, sp, kept, exit.path.name, exit.index, way.origin)
+            key = (ending.state.pc, address, sp, kept, exit.path.name, exit.index, way.origin, target.contract)
             if key in self.exits_done:
                 continue
             self.exits_done.add(key)
@@ -242,15 +244,15 @@ class _Run:
         claims.add("method", f"{exit.method} can be chosen", exit.step.span, T.boolean(possible == "sat"), start, "its clauses contradict each other")
         before = start.copy()
         reached = False
-        for ending in self.machine.run(start):
+        endings = self.machine.run(start)
+        for ending in endings:
             if claims.ending(ending, "return", exit.step.name, exit.step.span):
                 reached = True
                 claims.at_return(before, ending, exit, way.frame(self.spec), address)
-                claims.out[-1:] = [claims.out[-1]]
                 faults = ending.state.faults
                 claims.add("memory", f"only declared memory is touched up to {exit.step.name}", exit.step.span, T.boolean(not faults), ending.state,
                            "; ".join(f"{f.address:#x}: {f.text}" for f in faults[:3]))
-        claims.add("ending", f"{exit.step.name} is reached for {exit.method}", exit.step.span, T.boolean(reached), before)
+        claims.reached(f"{exit.step.name} is reached for {exit.method}", exit.step.span, reached, endings, before)
 
     def routine(self, path: Path) -> None:
         way = outline(self.spec, path, "user", self.configuration)
