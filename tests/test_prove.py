@@ -129,6 +129,16 @@ def test_entry_points_of_one_configuration(tmp_path: Path) -> None:
         assert verify(spec, image, spec.configurations[name]).green
 
 
+def test_jump_into_c_has_the_stack_of_a_call(tmp_path: Path) -> None:
+    path = tmp_path / "jump.entry"
+    text = (SPECS / "unikernel.entry").read_text()
+    path.write_text(text.replace("0..255", "7..9").replace("call trap(regs); restore all; return iretq", "jump trap(regs)"))
+    spec = load_spec(path)
+    code, configuration = plan_spec(spec), spec.configurations["base"]
+    assert verify(spec, assemble(spec, code, configuration), configuration).green
+    assert not verify(spec, assemble(spec, code, configuration, drop("addq $-0x8, %rsp")), configuration).green
+
+
 CLAUSES = ["regs.cx == regs.ip", "regs.r11 == regs.flags", "regs.cs == USER_CS", "regs.ss == USER_DS", "regs.ip < USER_END", "regs.flags & (RF | TF) == 0"]
 
 

@@ -166,6 +166,8 @@ class Walker(Frames):
         chosen = find(self.arch, Control("jump", step.callee))
         if chosen is None:
             raise NoForm(f"{self.arch.name} has no jump")
+        if self.arch.abi.return_address:        # C expects the stack as a call leaves it
+            self.emit(step, self.lower.adjust(self.sp, -self.arch.abi.return_address), "in place of a return address")
         self.emit(step, [chosen], "does not return")
         self.ended = ""
 
