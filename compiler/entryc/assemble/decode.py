@@ -60,6 +60,8 @@ def decode_at(arch: Arch, lifter: Lifter, address: int) -> Decoded:
     """One instruction."""
     instruction = lifter.at(address)
     form, operands = instruction.form, instruction.operands
+    if form is not None and "described" in form.traits:
+        form, operands = None, {}               # only hand-written code uses it
     control = next((e for e in form.effects if isinstance(e, Control)), None) if form is not None else None
     flow = control.kind if control is not None else ""
     bound = operands.get(control.target) if control is not None and control.target is not None else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..model.spec import Configuration, Guard, Spec
+from ..model.spec import Configuration, Spec
+from ..model.surroundings import Guard
 from ..plan.code import AlignLine, Code, Insn, LabelLine, Line, OrgLine, number, spell
 from .cfi import Unwind
 from .notice import notice

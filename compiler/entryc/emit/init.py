@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..model.expr import Binary, Num, Reg, SetupRef, SlotRef, UserRef, constant, evaluate, is_constant, walk
-from ..model.spec import VECTOR_TABLE, Guard, Spec
+from ..model.spec import VECTOR_TABLE, Spec
+from ..model.surroundings import Guard
 from ..resources import templates
 from .c_text import comment, number
 from .notice import notice
@@ -69,8 +70,8 @@ def _bases(spec: Spec) -> list[dict[str, Any]]:
         out.append(_base(spec, memory.base, f"(uintptr_t){memory.name}"))
         for state in spec.states.values():
             for meanings in state.values.values():
-                if any(isinstance(p, Reg) and p.name == memory.base and not isinstance(m, UserRef) for p, m in meanings):
-                    out += [_base(spec, p.name, "0") for p, m in meanings if isinstance(p, Reg) and isinstance(m, UserRef)]
+                if any(m.register == memory.base and not isinstance(m.value, UserRef) for m in meanings):
+                    out += [_base(spec, m.register, "0") for m in meanings if m.register and isinstance(m.value, UserRef)]
     return out
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..model.spec import Guard, Spec
+from ..model.spec import Spec
+from ..model.surroundings import Guard
 from ..plan.code import Code, Insn, LabelLine, spell
 from .c_text import comment
 

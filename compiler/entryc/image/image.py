@@ -14,6 +14,8 @@ class Image:
     segments: tuple[tuple[int, bytes], ...]
     symbols: Mapping[str, int]
     sha256: str
+    fixups: tuple[tuple[int, int], ...] = ()    # exception table: (instruction that may fault, where it goes on)
+    externs: frozenset[str] = frozenset()       # undefined symbols that got addresses here
 
     @classmethod
     def of(cls, segments: Sequence[tuple[int, bytes]], symbols: Mapping[str, int]) -> Image:

@@ -44,6 +44,7 @@ class Instruction:
     form: Form | None
     operands: dict[str, str | int]
     problem: str | None = None
+    plain: bool = False                         # no form fits; the .arch file takes it as the lifter has it
 
 
 class Lifter:
@@ -55,6 +56,25 @@ class Lifter:
         self.decoder = _decoder(arch.tools["capstone"])
         self.done: dict[int, Instruction] = {}
         self.patterns = patterns(arch)
+        self.ours = self._ours()
+
+    def _ours(self) -> frozenset[int]:
+        """The lifter's register bytes that claims are about: those of declared registers and flags."""
+        out: set[int] = set()
+        flags = self.arch.registers[self.arch.of_kind("flags")]
+        names = [r.lifter_name for r in self.arch.registers.values() if r.lifter_name] + list(flags.lifter_bits)
+        for name in names:
+            place = self.registers.get(name.lower())
+            if place is not None:
+                out.update(range(place.offset, place.offset + place.size))
+        return frozenset(out)
+
+    def _is_plain(self, mnemonic: str, ops: tuple[Op, ...]) -> bool:
+        """A mnemonic that the .arch file takes as the lifter has it, on registers that are ours."""
+        if mnemonic not in self.arch.plain or any(op.name == "CALLOTHER" for op in ops):
+            return False
+        places = [p for op in ops for p in (*op.inputs, *((op.output,) if op.output is not None else ())) if p.space == "register"]
+        return all(set(range(p.offset, p.offset + p.size)) <= self.ours for p in places)
 
     def place(self, register: str) -> Place | None:
         """Where the lifter keeps a register of the CPU (its widest view); None when it does not know it."""
@@ -91,7 +111,8 @@ class Lifter:
             output = Place(op.output.space.name, op.output.offset, op.output.size) if op.output is not None else None
             ops.append(Op(op.opcode.name, output, inputs))
         problem = None if size == decoded.size else f"two decoders disagree on the length: {decoded.size} and {size}"
-        return Instruction(address, decoded.size, decoded.mnemonic, text, tuple(ops), form, operands, problem)
+        return Instruction(address, decoded.size, decoded.mnemonic, text, tuple(ops), form, operands, problem,
+                           form is None and self._is_plain(decoded.mnemonic, tuple(ops)))
 
 
 @lru_cache(maxsize=4)

@@ -66,7 +66,15 @@ class Control:
     target: str | None = None
 
 
-Effect = Assign | Swap | Control
+@dataclass(frozen=True)
+class Reads:
+    """The instruction reads `size` bytes at an address, and nothing comes of it. In the address, the program counter is the following instruction's."""
+
+    size: int
+    address: Expr
+
+
+Effect = Assign | Swap | Control | Reads
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ class Form:
     spellings: dict[str, str]                   # dialect -> text, where it differs ("keystone")
     decodes: tuple[str, ...]                    # mnemonics that a disassembler prints for it
     effects: tuple[Effect, ...]
-    traits: frozenset[str]                      # overlay (this row is the semantics), event, clobbers_flags
+    traits: frozenset[str]                      # overlay (this row is the semantics), event, clobbers_flags, described (generated code never uses it)
     manual: str
     span: Span
 
@@ -231,6 +239,7 @@ class Arch:
     forms: dict[str, Form]
     sequences: tuple[Sequence, ...]
     programs: dict[str, Program]
+    plain: frozenset[str] = frozenset()         # mnemonics that are taken as the lifter has them, where no form fits
 
     @property
     def word_bytes(self) -> int:

@@ -8,9 +8,9 @@ from .. import resources
 from ..source.finding import Collector, Finding, Findings
 from ..source.parse import parse, span_of
 from ..source.text import SourceFile, Span, Unreadable
-from . import build_c, build_steps, check, check_c
+from . import build_around, build_c, build_steps, check, check_c
 from .context import Context
-from .expr import Expr, Num, constant, is_constant
+from .expr import Expr, Num, constant, is_constant, show
 from .load_arch import load_arch
 from .names import Node, first, int_of, near, text_of, tokens, trees
 from .spec import (
@@ -29,13 +29,13 @@ from .spec import (
     Spec,
     Stack,
     State,
-    StateNeed,
     Transition,
     Window,
 )
+from .surroundings import ANY, KEPT, Meaning, StateNeed, SymbolAt
 
 LANGUAGE = 1
-TARGETS = ("bare",)
+TARGETS = ("bare", "linux")
 MAX_ITEMS = 20_000
 
 Item = tuple[SourceFile, Node]
@@ -126,6 +126,7 @@ class _Builder:
 
     def __init__(self, context: Context, items: list[Item]) -> None:
         self.context, self.spec, self.items = context, context.spec, items
+        self.regions = [str(tokens(n, "NAME")[0]) for n in self.each("region")]
 
     def each(self, *kinds: str) -> list[Node]:
         """Not a generator: the context's file has to follow the items."""
@@ -135,10 +136,13 @@ class _Builder:
         return [(file, node) for file, node in self.items if node.data in kinds]
 
     def build(self) -> None:
-        for kind, method in (("feature", self._feature), ("configuration", self._configuration), ("constants", self._constants),
+        around = build_around.Around(self.context, self._facts)
+        for kind, method in (("symbols", self._symbols), ("fault_symbol", self._fault_symbol),
+                             ("feature", self._feature), ("configuration", self._configuration), ("constants", self._constants),
                              ("setup", self._setup), ("method", self._method_name), ("choose", self._choose), ("frame", self._frame),
-                             ("memory", self._memory), ("state", self._state), ("memory", self._memory_needs), ("after", self._after),
-                             ("stack", self._stack), ("boundary", self._boundary), ("code", self._code), ("decisions", self._decisions),
+                             ("memory", self._memory), ("state", self._state), ("region", around.region), ("memory", self._memory_needs),
+                             ("after", self._after), ("stack", self._stack), ("boundary", self._boundary), ("special", around.boundary),
+                             ("code", self._code), ("op", around.op), ("assume", around.assume), ("decisions", self._decisions),
                              ("window", self._window)):
             for file, node in self._of((kind,)):
                 self.context.file = file
@@ -168,10 +172,26 @@ class _Builder:
         name, kind = (str(t) for t in tokens(node, "NAME"))
         span = self.context.span(node)
         self.context.declare(self.spec.features, name, span, "feature")
-        if kind != "build":
-            self.context.error("E212", f"there is no kind of feature '{kind}'", span, "a feature is resolved by the build: 'build'")
+        place = first(node, "word_bit")
+        if kind not in ("build", "patch"):
+            self.context.error("E212", f"there is no kind of feature '{kind}'", span, "'build': resolved by the build; 'patch WORD:BIT': by patching at boot")
+        elif (kind == "patch") != (place is not None):
+            self.context.error("E212", "a feature that is patched at boot has a number, others have none", span, "for example: feature PTI : patch 7:11 \"…\"")
+        word, bit = (int_of(t) for t in tokens(place, "INT")) if place is not None else (0, 0)
+        if bit > 31 or word > 63:
+            self.context.error("E212", f"{word}:{bit} is no feature number: 32 bits in a word", span)
         strings = tokens(node, "STRING")
-        self.spec.features[name] = Feature(name, kind, text_of(strings[0]) if strings else "", span)
+        self.spec.features[name] = Feature(name, kind, text_of(strings[0]) if strings else "", span, word * 32 + bit if place is not None else None)
+
+    def _symbols(self, node: Node) -> None:
+        for token in tokens(node, "NAME"):
+            self.context.declare(self.spec.symbols, str(token), self.context.span(token), "symbol")
+            self.spec.symbols[str(token)] = SymbolAt(str(token), "symbol", str(token), self.context.span(token))
+
+    def _fault_symbol(self, node: Node) -> None:
+        name, inside = (str(t) for t in tokens(node, "NAME"))
+        self.context.declare(self.spec.symbols, name, self.context.span(node), "symbol")
+        self.spec.symbols[name] = SymbolAt(name, str(tokens(node, "FIXUP")[0]), inside, self.context.span(node))
 
     def _configuration(self, node: Node) -> None:
         name, *features = (str(t) for t in tokens(node, "NAME"))
@@ -281,8 +301,8 @@ class _Builder:
         self.context.declare(frame.slots, name, span, f"slot of frame {frame.name}:")
         frame.slots[name] = Slot(name, len(frame.slots) * self.spec.arch.word_bytes, home, source, other, hardware, span)
 
-    def _facts(self, node: Node) -> tuple[StateNeed, ...]:
-        """`subject = value, …` with the guard of the whole row."""
+    def _facts(self, node: Node, special: tuple[str, ...] = ()) -> tuple[StateNeed, ...]:
+        """`subject = value, …` with the guard of the whole row. `special`: words allowed besides a state's values."""
         guard = self.context.guard(node)
         out: list[StateNeed] = []
         for fact in trees(node, "fact"):
@@ -291,7 +311,8 @@ class _Builder:
             value: str | int = int_of(token) if token.type == "INT" else str(token)
             known = [*self.spec.states, *self.spec.arch.places, "stack", "gprs"]
             if subject in self.spec.states:
-                self.context.known(self.spec.states[subject].values, str(value), span, f"value of state {subject}")
+                if str(value) not in special:
+                    self.context.known(self.spec.states[subject].values, str(value), span, f"value of state {subject}")
             elif subject in self.spec.arch.places:
                 if value not in (0, 1):
                     self.context.error("E217", f"'{subject}' is one bit: 0 or 1", span)
@@ -304,16 +325,24 @@ class _Builder:
         return tuple(out)
 
     def _memory(self, node: Node) -> None:
-        name, base = tokens(node, "NAME")[:2]
+        name, base = [*tokens(node, "NAME"), ""][:2]
         span = self.context.span(node)
         self.context.declare(self.spec.memories, str(name), span, "memory")
-        self.context.known(self.spec.arch.registers, str(base), self.context.span(base), "register")
+        if base:
+            self.context.known(self.spec.arch.registers, str(base), span, "register")
         memory = Memory(str(name), str(base), (), [], {}, {}, 0, span)
         self.spec.memories[str(name)] = memory
         word = self.spec.arch.word_bytes
         for item in trees(node, "member"):
             words = [str(t) for t in tokens(item, "NAME")]
             at, offset = self.context.span(item), memory.size
+            counted = first(item, "counted")
+            words += [*(str(t) for t in tokens(counted, "NAME"))] if counted is not None else []
+            if first(item, "at_symbol") is not None:
+                self._placed(memory, item, words, at)
+                continue
+            if not base:
+                self.context.error("E224", f"'{words[0]}' has no address: memory {name} has no base register", at, "say where it is: at SYMBOL")
             self.context.declare({m.name: m for m in memory.members}, words[0], at, f"member of memory {name}:")
             if words[1] == "word":
                 size = word
@@ -330,6 +359,33 @@ class _Builder:
                 continue
             memory.members.append(Member(words[0], words[1], offset, size))
             memory.size = (offset + size + word - 1) // word * word
+
+    def _placed(self, memory: Memory, item: Node, words: list[str], at: Span) -> None:
+        """A member at a symbol of the image: a word, bytes, or a structure that the CPU reads."""
+        place = first(item, "at_symbol")
+        assert place is not None
+        symbol, guard = str(tokens(place, "NAME")[0]), self.context.guard(item)
+        shift = next((c for c in place.children[1:] if c is not None and c.data != "holds"), None) if len(place.children) > 1 else None
+        index = self.context.expr(shift) if shift is not None else Num(0)
+        holds = first(place, "holds")
+        kept = self.context.expr(holds.children[0]) if holds is not None else None
+        fixed, computed = (constant(index), None) if is_constant(index) else (0, index)
+        inside = first(item, "in_region")
+        region = str(tokens(inside, "NAME")[0]) if inside is not None else None
+        if inside is not None:
+            self.context.known(self.regions, str(region), at, "region")
+        word, size = self.spec.arch.word_bytes, int_of(tokens(item, "INT")[0]) if tokens(item, "INT") else 0
+        if words[1] in ("word", "bytes"):
+            rows = [(words[0], 0, word if words[1] == "word" else size)]
+            if (words[1] == "bytes") != bool(size):
+                self.context.error("E224", "write: NAME : word at SYMBOL, or NAME : bytes N at SYMBOL", at)
+        elif self.context.known([*self.spec.arch.structs, "word", "bytes"], words[1], at, "kind of member"):
+            rows = [(f"{words[0]}.{n}", o, s) for n, (o, s) in self.spec.arch.structs[words[1]].fields.items()]
+        else:
+            return
+        for name, offset, length in rows:
+            self.context.declare(memory.cells, name, at, f"member of memory {memory.name}:")
+            memory.cells[name] = Cell(name, fixed + offset, length, at, symbol, region, words[1] == "bytes", computed, kept, guard)
 
     def _counters(self, memory: Memory, words: list[str], offset: int, span: Span) -> int:
         if len(words) != 4 or words[3] not in ("methods", "clauses"):
@@ -356,15 +412,21 @@ class _Builder:
         for item in trees(node, "state_value"):
             value = str(item.children[0])
             self.context.declare(state.values, value, self.context.span(item), f"value of state {name}:")
-            state.values[value] = tuple((self.context.expr(m.children[0]), self.context.expr(m.children[1])) for m in trees(item, "meaning"))
+            state.values[value] = tuple(Meaning(self.context.expr(m.children[0]), self.context.expr(m.children[1]), self.context.guard(m))
+                                        for m in trees(item, "meaning"))
+            for meaning in state.values[value]:
+                if meaning.register is None:
+                    self.context.error("E225", f"'{show(meaning.place)}' is no register and no bits of one", self.context.span(item),
+                                       "for example: gs_base == &percpu, or cr3 & MASK == 0")
         for item in trees(node, "transition"):
             before, after, form = (str(t) for t in tokens(item, "NAME"))
             at = self.context.span(item)
             for value in (before, after):
                 self.context.known(state.values, value, at, f"value of state {name}")
-            if self.context.known(self.spec.arch.forms, form, at, "instruction form") and self.spec.arch.forms[form].params:
-                self.context.error("E220", f"'{form}' has operands: a transition is one instruction without operands", at)
-            state.transitions.append(Transition(before, after, form, at))
+            operand = first(item, "name")
+            if self.context.known(self.spec.arch.forms, form, at, "instruction form") and bool(self.spec.arch.forms[form].params) != (operand is not None):
+                self.context.error("E220", f"'{form}' has operands: a transition is one instruction without operands, or says the word that it reads", at)
+            state.transitions.append(Transition(before, after, form, at, self.context.expr(operand) if operand is not None else None))
 
     def _after(self, node: Node) -> None:
         self.spec.after_decision += tuple((n.subject, str(n.value)) for n in self._facts(node))
@@ -375,18 +437,26 @@ class _Builder:
         self.context.declare(self.spec.stacks, name, span, "stack")
         top = first(node, "name")
         entered = [str(t) for t in tokens(node, "NAME")[1:]]
-        if entered:
-            self.context.known(self.spec.arch.hwstacks, entered[0], span, "hardware stack")
+        for hardware in entered:
+            self.context.known(self.spec.arch.hwstacks, hardware, span, "hardware stack")
+        inside = first(node, "in_region")
+        region = str(tokens(inside, "NAME")[0]) if inside is not None else None
+        if region is not None:
+            self.context.known(self.spec.regions, region, span, "region")
         size = int_of(tokens(node, "INT")[0])
         if size < 1024 or size % self.spec.arch.abi.align:
             self.context.error("E221", f"a stack of {size} bytes is too small or not aligned", span)
-        self.spec.stacks[name] = Stack(name, self.context.expr(top) if top is not None else None, entered[0] if entered else None, size, span)
+        self.spec.stacks[name] = Stack(name, self.context.expr(top) if top is not None else None, entered[0] if entered else None, size, span,
+                                        tuple(entered[1:]), region)
 
     def _boundary(self, node: Node) -> None:
         origin = str(tokens(node, "BOUND")[0])
-        for row in trees(node, "boundary_row"):
+        for row in trees(node):
+            if row.data != "boundary_row":
+                self.context.error("E226", "only a special boundary says where its stack is", self.context.span(row), "boundary NAME of kernel … { … }")
+                continue
             table = self.spec.arrive if str(tokens(row, "ARRIVAL")[0]) == "arrive" else self.spec.leave
-            table[origin] = table.get(origin, ()) + self._facts(row)
+            table[origin] = table.get(origin, ()) + self._facts(row, (ANY,) if table is self.spec.arrive else (KEPT,))
 
     def _code(self, node: Node) -> None:
         name = str(tokens(node, "NAME")[0])
@@ -399,6 +469,12 @@ class _Builder:
         given = {n.subject for n in needs}
         must = tuple(StateNeed(p, v, frozenset(), span) for p, v in self.spec.arch.abi.must.items() if p not in given)
         self.spec.contracts[name] = needs + must
+        kept = tuple(str(t) for row in trees(node, "keeps") for t in tokens(row, "NAME"))
+        for state in kept:
+            self.context.known(self.spec.states, state, span, "state")
+        self.spec.keeps[name] = kept
+        for row in trees(node, "aligned"):
+            self.spec.aligns[name] = int_of(tokens(row, "INT")[0])
 
     def _decisions(self, node: Node) -> None:
         for row in trees(node, "decision"):

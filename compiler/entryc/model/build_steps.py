@@ -10,24 +10,8 @@ from ..source.text import SourceFile, Span
 from .context import Context
 from .expr import Bit, Expr, Reg, SlotRef
 from .names import Node, first, int_of, text_of, tokens, trees
-from .spec import (
-    Call,
-    Clear,
-    ExitTo,
-    Goto,
-    Guard,
-    Jump,
-    Label,
-    Origin,
-    Path,
-    Restore,
-    ReturnStep,
-    Save,
-    Set,
-    SetState,
-    Step,
-    SwitchStack,
-)
+from .spec import Call, Clear, Do, ExitTo, Goto, Jump, Label, Origin, Path, Restore, ReturnStep, Room, Save, Set, SetState, Step, SwitchStack
+from .surroundings import ANYWHERE, KEPT, Guard, Move
 
 MAX_PATHS = 5000
 __all__ = ["build", "text_of"]
@@ -108,10 +92,34 @@ class _Steps:
         if not self.context.known(self.spec.arch.events, event_name, span, "event"):
             return
         event = self.spec.arch.events[event_name]
-        if event.numbers:
-            self.context.error("E231", f"event '{event_name}' has numbers", span, "write: vectors N..N { … }")
+        written = tokens(node, "INT")
+        if bool(event.numbers) != bool(written):
+            self.context.error("E231", f"event '{event_name}' has " + ("numbers" if event.numbers else "no numbers"), span,
+                               "write: vectors N..N { … }, or: entry NAME on vector N { … }" if event.numbers else f"write: on {event_name}")
+            return
+        if written and event.numbers is not None:
+            numbers = (int_of(written[0]),)
+            if not event.numbers[0] <= numbers[0] <= event.numbers[1]:
+                self.context.error("E234", f"vector {numbers[0]} is not within {event.numbers[0]}..{event.numbers[1]}", span)
+            self._unique(numbers[0], span)
+        stack = first(node, "on_stack")
+        stack_name = str(tokens(stack, "NAME")[0]) if stack is not None else None
+        if stack_name is not None:
+            self.context.known(self.spec.stacks, stack_name, span, "stack")
+        paranoid = bool(tokens(node, "PARANOID"))
+        if paranoid and ANYWHERE not in self.spec.boundaries:
+            self.context.error("E243", f"nothing says how code that is interrupted {ANYWHERE} is found", span, f"add: boundary {ANYWHERE} of kernel {{ … }}")
         origin = self._origin(node, event.origin, span)
-        self._put(Path(name, "entry", self._body(node, guard), guard, span, event, numbers, origin))
+        self.context.numbered = bool(numbers)
+        self._put(Path(name, "entry", self._body(node, guard), guard, span, event, numbers, origin, stack=stack_name, paranoid=paranoid))
+        self.context.numbered = False
+
+    def _unique(self, number: int, span: Span) -> bool:
+        """Complain about a second entry point for a vector."""
+        other = next((p for p in self.spec.of_kind("entry") if p.number == number), None)
+        if other is not None:
+            self.context.collector.error("E235", f"vector {number} has two entry points", span, related=(("the other one", other.span),))
+        return other is None
 
     def _origin(self, node: Node, possible: str, span: Span) -> str:
         written = [str(t) for t in tokens(node, "BOUND")]
@@ -137,7 +145,11 @@ class _Steps:
         for number in sorted(excepted | raised):
             if not low <= number <= high:
                 self.context.error("E234", f"vector {number} is not within {low}..{high}", span)
+        self.context.numbered = True
         body = self._body(node, guard)
+        self.context.numbered = False
+        placed = first(node, "placed")
+        symbol, each = (str(tokens(placed, "NAME")[0]), int_of(tokens(placed, "INT")[0])) if placed is not None else ("", 0)
         origin = event.origin if "user" in self.spec.arrive or event.origin != "any" else "kernel"
         taken = {p.number: p for p in self.spec.of_kind("entry") if p.number is not None}
         for number in range(low, high + 1):
@@ -147,7 +159,8 @@ class _Steps:
                 self.context.collector.error("E235", f"vector {number} has two entry points", span,
                                              related=(("the other one", taken[number].span),))
                 continue
-            self._put(Path(f"vector_{number}", "entry", body, guard, span, event, (number,), origin, user_may_raise=number in raised))
+            self._put(Path(f"vector_{number}", "entry", body, guard, span, event, (number,), origin, user_may_raise=number in raised,
+                           placed=(symbol, each * (number - low)) if symbol else None))
 
     def _ranges(self, node: Node) -> tuple[tuple[int, int], set[int], set[int]]:
         """The range, the numbers left out, and those that user code may raise."""
@@ -194,21 +207,23 @@ class _Steps:
             if node.data == "origin":
                 arms: dict[str, tuple[Step, ...]] = {}
                 while index < len(nodes) and nodes[index].data == "origin":
-                    side = str(tokens(nodes[index], "BOUND")[0])
+                    side = str(tokens(nodes[index])[0])
+                    if side not in ("user", "kernel"):
+                        self.context.known(self.spec.boundaries, side, self.context.span(nodes[index]), "boundary")
                     if side in arms:
                         self.context.error("E236", f"'from {side}' stands twice", self.context.span(nodes[index]))
                     arms[side] = self.steps(trees(nodes[index], "body")[0], guard, scope)
                     index += 1
-                if set(arms) != {"user", "kernel"}:
+                if not set(arms) >= {"user", "kernel"}:
                     self.context.error("E237", "a test of the origin has both arms: from user { … } and from kernel { … }", span)
-                out.append(Origin(span, guard, arms.get("user", ()), arms.get("kernel", ())))
+                out.append(Origin(span, guard, arms.get("user", ()), arms.get("kernel", ()),
+                                  tuple((name, steps) for name, steps in arms.items() if name not in ("user", "kernel"))))
                 continue
             if node.data == "guarded":
                 out.extend(self._guarded(node, guard, scope))
             else:
                 step = self._step(node, inner, span, scope)
-                if step is not None:
-                    out.append(step)
+                out.extend(step if isinstance(step, list) else [step] if step is not None else [])
             index += 1
         return tuple(out)
 
@@ -230,7 +245,7 @@ class _Steps:
                 self.context.error("E238", f"'{name}' is no general register", self.context.span(node))
         return names
 
-    def _step(self, node: Node, guard: Guard, span: Span, scope: _Scope) -> Step | None:
+    def _step(self, node: Node, guard: Guard, span: Span, scope: _Scope) -> Step | list[Step] | None:
         kind = str(node.data)
         if kind == "set":
             return self._set(node, guard, span)
@@ -250,6 +265,17 @@ class _Steps:
             return self._call(node, guard, span, scope)
         if kind == "goto":
             return Goto(span, guard, str(tokens(node, "NAME")[0]))
+        if kind == "do":
+            for token in tokens(node, "NAME"):
+                self.context.known(self.spec.ops, str(token), self.context.span(token), "op")
+            return [Do(span, guard | self.spec.ops[str(t)].guard, str(t)) for t in tokens(node, "NAME") if str(t) in self.spec.ops]
+        if kind == "room":
+            return Room(span, guard, int_of(tokens(node, "INT")[0]))
+        if kind == "exit_origin":
+            return ExitTo(span, guard, tuple(str(t) for t in tokens(node, "NAME")), False, True)
+        if kind == "exit_one" and first(node, "given") is not None:
+            given = trees(node, "given")[0]
+            return ExitTo(span, guard, (str(tokens(node, "NAME")[0]),), False, False, self.context.expr(given.children[0]), text_of(tokens(given, "STRING")[0]))
         if kind in ("exit_one", "exit_method"):
             return ExitTo(span, guard, tuple(str(t) for t in tokens(node, "NAME")), kind == "exit_method")
         if kind == "label":
@@ -268,9 +294,13 @@ class _Steps:
         if len(path) == 1 and subject in self.spec.states:
             state = self.spec.states[subject]
             value = ".".join(str(t) for t in value_node.children) if isinstance(value_node, Tree) and value_node.data == "name" else "?"
-            if not self.context.known(state.values, value, span, f"value of state {subject}"):
+            if value != KEPT and not self.context.known(state.values, value, span, f"value of state {subject}"):
                 return None
-            return SetState(span, guard | state.guard, subject, value, using)
+            keeping = first(node, "keeping")
+            register = str(tokens(keeping, "NAME")[0]) if keeping is not None else None
+            if register is not None:
+                self.context.known(self.spec.arch.gprs, register, span, "general register")
+            return SetState(span, guard | state.guard, subject, value, using, register)
         place = self.context.expr(trees(node, "name")[0])
         value_expr = self.context.expr(value_node)
         if isinstance(place, Bit):
@@ -291,13 +321,20 @@ class _Steps:
         if slot and not self.context.known(frame.slots, slot, span, f"slot of frame {frame.name}"):
             return None
         values: list[tuple[str, Expr]] = []
-        for override in trees(node, "override"):
+        takes: set[str] = set()
+        within: list[tuple[str, Expr]] = []
+        for override in trees(node, "override", "takes"):
             name = str(override.children[0])
             if self.context.known(frame.slots, name, self.context.span(override), f"slot of frame {frame.name}"):
                 if name in dict(values):
                     self.context.error("E239", f"slot '{name}' is given two values", self.context.span(override))
                 values.append((name, self.context.expr(override.children[1])))
-        return Save(span, guard, frame.name, (slot,) if slot else (), self._using(node), tuple(values))
+                if override.data == "takes":
+                    takes.add(name)
+                mask = first(override, "within")
+                if mask is not None:
+                    within.append((name, self.context.expr(mask.children[0])))
+        return Save(span, guard, frame.name, (slot,) if slot else (), self._using(node), tuple(values), frozenset(takes), tuple(within))
 
     def _restore(self, node: Node, guard: Guard, span: Span, scope: _Scope) -> Step | None:
         if scope.frame is None:
@@ -316,7 +353,7 @@ class _Steps:
         callee = scope.bindings.get(names[0], names[0])
         contract = names[1] if len(names) > 1 else "c"
         self.context.known(self.spec.contracts, contract, span, "contract")
-        arguments = tuple(self.context.expr(a) for a in trees(node) if a.data != "binds")
+        arguments = tuple(self.context.expr(a) for a in trees(node) if a.data not in ("binds", "binds_choice", "binds_moved", "setting"))
         for argument in arguments:
             if isinstance(argument, SlotRef) and scope.frame and argument.frame != scope.frame:
                 self.context.error("E241", f"frame '{argument.frame}' is not the one at hand", span)
@@ -324,7 +361,24 @@ class _Steps:
             self.context.error("E242", f"{self.spec.arch.name} passes at most {len(self.spec.arch.abi.args)} arguments in registers", span)
         if node.data == "jump":
             return Jump(span, guard, callee, arguments, contract)
-        return Call(span, guard, callee, arguments, contract, "method" if first(node, "binds") is not None else None)
+        binds, move, setting = "method" if first(node, "binds") is not None else None, None, None
+        choice, moved, sets = first(node, "binds_choice"), first(node, "binds_moved"), first(node, "setting")
+        if choice is not None:
+            binds = str(tokens(choice, "NAME")[0])
+            self.context.known(self.spec.choices, binds, span, "choice")
+        if moved is not None:
+            frame, stack, *but = (str(t) for t in tokens(moved, "NAME"))
+            if self.context.known(self.spec.frames, frame, span, "frame") and self.context.known(self.spec.stacks, stack, span, "stack"):
+                for slot in but:
+                    self.context.known(self.spec.frames[frame].slots, slot, span, f"slot of frame {frame}")
+                move = Move(frame, stack, tuple(but))
+        if sets is not None:
+            place = self.context.expr(sets.children[0])
+            if isinstance(place, SlotRef):
+                setting = (place.slot, self.context.expr(sets.children[1]))
+            else:
+                self.context.error("E244", "a call sets a slot of the frame", span, "for example: setting regs.orig_ax = -1")
+        return Call(span, guard, callee, arguments, contract, binds, move, setting)
 
     # ---- references ----
 
@@ -350,6 +404,8 @@ def _flat(steps: tuple[Step, ...]) -> list[Step]:
         if isinstance(step, Origin):
             out.extend(_flat(step.user))
             out.extend(_flat(step.kernel))
+            for _, steps in step.others:
+                out.extend(_flat(steps))
     return out
 
 

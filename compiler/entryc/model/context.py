@@ -9,9 +9,10 @@ from lark import Token
 from ..source.finding import Collector
 from ..source.parse import span_of
 from ..source.text import SourceFile, Span
-from .expr import BaseRef, Bit, CellRef, Expr, FrameRef, Local, Num, Reg, SetupRef, SlotRef, UserRef
+from .expr import BaseRef, Bit, CellRef, Expr, FrameRef, Local, Num, NumberRef, Reg, SetupRef, SlotRef, SymbolRef, UserRef
 from .names import Expressions, Node, near, tokens, trees
-from .spec import Guard, Spec
+from .spec import Spec
+from .surroundings import Guard
 
 C_KEYWORDS = frozenset(
     "auto break case char const continue default do double else enum extern float for goto if inline int long register restrict "
@@ -27,6 +28,7 @@ class Context:
         self.collector = collector
         self.file: SourceFile = spec.source
         self.locals: set[str] = set()
+        self.numbered = False                   # inside the body of an entry point with a number
 
     def span(self, node: Node | Token) -> Span:
         return span_of(self.file, node)
@@ -73,7 +75,10 @@ class Context:
     def _address(self, path: tuple[str, ...], span: Span) -> Expr:
         if len(path) == 1 and path[0] in self.spec.memories:
             return BaseRef(path[0], span=span)
-        self.error("E205", f"'&{'.'.join(path)}' is not the address of a memory block", span, near(path[0], self.spec.memories))
+        if len(path) == 1 and path[0] in self.spec.symbols:
+            return SymbolRef(path[0], span=span)
+        self.error("E205", f"'&{'.'.join(path)}' is not the address of a memory block or of a symbol", span,
+                   near(path[0], [*self.spec.memories, *self.spec.symbols]))
         return Num(0, span=span)
 
     def _resolve(self, path: tuple[str, ...], span: Span) -> Expr:
@@ -82,6 +87,8 @@ class Context:
         if not rest:
             if head in self.locals:
                 return Local(head, span=span)
+            if head == "number" and self.numbered:
+                return NumberRef(span=span)
             if head in spec.constants:
                 return Num(spec.constants[head], head, span=span)
             if head in spec.frames:

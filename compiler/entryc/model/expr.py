@@ -83,6 +83,25 @@ class BaseRef(Expr):
 
 
 @dataclass(frozen=True)
+class SymbolRef(Expr):
+    """&native_iret: the address of a place in the image."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class NumberRef(Expr):
+    """number: the vector number of the entry point at hand."""
+
+
+@dataclass(frozen=True)
+class Indexed(Expr):
+    """indexed(cx): the system register with the number that an expression gives (only inside .arch rows)."""
+
+    number: Expr
+
+
+@dataclass(frozen=True)
 class UserRef(Expr):
     """user.gs_base: the value that user mode owns for a register, wherever it is parked now."""
 
@@ -230,6 +249,12 @@ def show(expr: Expr) -> str:
         return f"{expr.memory}.{expr.cell}"
     if isinstance(expr, BaseRef):
         return f"&{expr.memory}"
+    if isinstance(expr, SymbolRef):
+        return f"&{expr.name}"
+    if isinstance(expr, NumberRef):
+        return "number"
+    if isinstance(expr, Indexed):
+        return f"indexed({show(expr.number)})"
     if isinstance(expr, UserRef):
         return f"user.{expr.register}"
     if isinstance(expr, SetupRef):

@@ -25,6 +25,7 @@ from .arch import (
     HardwareStruct,
     Kind,
     Program,
+    Reads,
     Register,
     Return,
     Sequence,
@@ -32,11 +33,11 @@ from .arch import (
     StackRow,
     Swap,
 )
-from .expr import Bit, Expr, Num, Operand, Reg, SetupRef
+from .expr import Bit, Expr, HookCall, Indexed, Num, Operand, Reg, SetupRef, rebuild
 from .names import Expressions, Node, first, int_of, near, text_of, tokens, trees
 
 ROLES = frozenset(["save", "restore", "clear", "move", "adjust", "switch", "fence", "call", "jump", "decide", "return", "stop", "mark"])
-TRAITS = frozenset(["overlay", "event", "clobbers_flags"])
+TRAITS = frozenset(["overlay", "event", "clobbers_flags", "described"])
 CONTROLS = frozenset(["call", "jump", "branch", "return", "stop"])
 IMMEDIATE = re.compile(r"([su])(\d+)$")
 
@@ -94,7 +95,8 @@ class _Loader:
         for item in (i for i in items if i.data == "register"):
             self._register(item)
         by = {kind: [i for i in items if i.data == kind] for kind in
-              ("arch", "word", "tools", "irqs", "padding", "abi", "struct", "setup", "hwstack", "origin", "event", "ret", "form", "sequence", "program")}
+              ("arch", "word", "tools", "irqs", "padding", "abi", "struct", "setup", "hwstack", "origin", "event", "ret", "form", "sequence", "program",
+               "plain")}
         for kind in ("arch", "word", "tools", "irqs", "padding", "abi"):
             if len(by[kind]) != 1:
                 self.collector.error("E102", f"an .arch file has exactly one '{kind}'", self.span(tree))
@@ -126,7 +128,8 @@ class _Loader:
             irqs=(str(by["irqs"][0].children[0]), str(by["irqs"][0].children[1])),
             hwstacks={str(h.children[0]): text_of(h.children[1]) for h in by["hwstack"]}, origin=origin,
             events={e.name: e for e in map(self._event, by["event"])}, returns=returns, forms=forms, sequences=sequences,
-            programs={p.event: p for p in map(self._program, by["program"])})
+            programs={p.event: p for p in map(self._program, by["program"])},
+            plain=frozenset(str(t) for item in by["plain"] for t in tokens(item, "NAME")))
         self.collector.stop_if_failed()
         return arch
 
@@ -193,7 +196,8 @@ class _Loader:
 
     def _assign(self, node: Node) -> Assign:
         place, value = node.children
-        return Assign(self.expressions.build(place), self.expressions.build(value))
+        target = Indexed(self.expressions.build(place.children[0])) if isinstance(place, Tree) and place.data == "indexed" else self.expressions.build(place)
+        return Assign(target, rebuild(self.expressions.build(value), _indexed))
 
     def _event(self, node: Node) -> Event:
         name = ".".join(str(t) for t in trees(node, "name")[0].children)
@@ -260,6 +264,8 @@ class _Loader:
     def _effect(self, node: Node) -> Effect:
         if node.data == "assign":
             return self._assign(node)
+        if node.data == "reads":
+            return Reads(int_of(node.children[0]), self.expressions.build(node.children[1]))
         if node.data == "swap":
             return Swap(*(self.expressions.build(c) for c in node.children))
         kind, target = str(node.children[0]), node.children[1]
@@ -278,7 +284,7 @@ class _Loader:
         traits = frozenset(str(t.children[0]) for t in trees(node, "trait"))
         if traits - TRAITS:
             self.collector.error("E110", f"unknown trait {', '.join(sorted(traits - TRAITS))}", self.span(node), ", ".join(sorted(TRAITS)))
-        effects = tuple(self._effect(e) for e in trees(node, "assign", "swap", "control"))
+        effects = tuple(self._effect(e) for e in trees(node, "assign", "swap", "control", "reads"))
         form = Form(str(names[0]), self.params, role, text_of(strings[0]),
                     {str(alternate.children[0]): text_of(alternate.children[1])} if alternate else {},
                     tuple(str(n) for n in names[2:]), effects, traits, text_of(strings[-1]), self.span(node))
@@ -302,3 +308,8 @@ class _Loader:
             rows.append((str(verb), int_of(number), None if is_entry else self.expressions.build(value)))
         name, manual = tokens(node)
         return Program(str(name), tuple(rows), text_of(manual))
+
+
+def _indexed(expr: Expr) -> Expr:
+    """indexed(x) is written like a call."""
+    return Indexed(expr.arguments[0]) if isinstance(expr, HookCall) and expr.name == "indexed" and len(expr.arguments) == 1 else expr

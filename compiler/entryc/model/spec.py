@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from ..source.text import SourceFile, Span
 from .arch import Arch, Event, Return
 from .expr import Expr
-
-Guard = frozenset[tuple[str, bool]]             # (feature, wanted); empty: always
+from .surroundings import Assume, Boundary, Guard, Meaning, Move, Op, Region, StateNeed, SymbolAt
 
 VECTOR_TABLE = "entry_vectors"                  # the symbol of a vector table in memory
 
 
 @dataclass(frozen=True)
 class Feature:
-    """A variation of the target: resolved by the build."""
+    """A variation of the target: resolved by the build, or by patching the code at boot."""
 
     name: str
-    kind: str
+    kind: str                                   # build, patch
     meaning: str
     span: Span
+    number: int | None = None                   # patch: the CPU feature's number, word * 32 + bit
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,18 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Cell:
-    """A member of a based memory block. Only cells with `software` True can be named by entry code."""
+    """A word, or an array of bytes, of a memory block. With `symbol`, `offset` counts from that symbol of the image."""
 
     name: str                                   # "user_sp", "tss.sp0"
     offset: int
     size: int
     span: Span
+    symbol: str | None = None
+    region: str | None = None
+    array: bool = False                         # reached at offsets that are computed
+    index: Expr | None = None                   # the computed part of the address
+    holds: Expr | None = None                   # what the kernel keeps there
+    guard: Guard = frozenset()
 
 
 @dataclass(frozen=True)
@@ -68,25 +74,15 @@ class Member:
 
 @dataclass
 class Memory:
-    """A block reached through a base register: per-CPU data."""
+    """A block reached through a base register: per-CPU data. Without a base, its words have fixed addresses."""
 
     name: str
-    base: str                                   # the base register
+    base: str                                   # the base register, or ""
     needs: tuple[StateNeed, ...]                # what must hold at every access
     members: list[Member]
     cells: dict[str, Cell]
     counters: dict[str, Counters]
     size: int
-    span: Span
-
-
-@dataclass(frozen=True)
-class StateNeed:
-    """A tracked state, a flag place, a register or "stack"/"gprs" has to have a value, under a guard."""
-
-    subject: str                                # state name, flag place, "stack", "gprs"
-    value: str | int
-    guard: Guard
     span: Span
 
 
@@ -98,6 +94,7 @@ class Transition:
     after: str
     form: str
     span: Span
+    operand: Expr | None = None                 # the word that the instruction has to read
 
 
 @dataclass
@@ -105,7 +102,7 @@ class State:
     """Machine state with named values. A value with meanings is derived from places; one without is a ghost that only transitions set."""
 
     name: str
-    values: dict[str, tuple[tuple[Expr, Expr], ...]]     # value -> ((place, meaning), ...)
+    values: dict[str, tuple[Meaning, ...]]
     transitions: list[Transition]
     guard: Guard
     span: Span
@@ -124,6 +121,8 @@ class Stack:
     entered: str | None
     size: int
     span: Span
+    also: tuple[str, ...] = ()                  # further hardware stacks that lead to it
+    region: str | None = None
 
 
 @dataclass(frozen=True)
@@ -171,6 +170,7 @@ class SetState(Step):
     subject: str
     value: str | int
     using: tuple[str, ...]
+    keeping: str | None = None                  # the register that remembers the old value
 
 
 @dataclass(frozen=True)
@@ -197,6 +197,8 @@ class Save(Step):
     slots: tuple[str, ...]
     using: tuple[str, ...]
     values: tuple[tuple[str, Expr], ...]
+    takes: frozenset[str] = frozenset()         # slots that take another register's value on purpose
+    within: tuple[tuple[str, Expr], ...] = ()   # slot -> the bits that have to be right
 
 
 @dataclass(frozen=True)
@@ -229,7 +231,9 @@ class Call(Step):
     callee: str
     arguments: tuple[Expr, ...]
     contract: str
-    binds: str | None                           # "method"
+    binds: str | None                           # "method", or the choice that a function outside of the spec makes
+    move: Move | None = None                    # it gives back the frame's new address
+    setting: tuple[str, Expr] | None = None     # a slot that gets this value before, when the arguments are read
 
 
 @dataclass(frozen=True)
@@ -254,6 +258,9 @@ class ExitTo(Step):
 
     targets: tuple[str, ...]
     by_method: bool
+    by_origin: bool = False                     # among USER, KERNEL: as the frame says where to return to
+    given: Expr | None = None                   # what C promises of the frame
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -262,6 +269,25 @@ class Origin(Step):
 
     user: tuple[Step, ...]
     kernel: tuple[Step, ...]
+    others: tuple[tuple[str, tuple[Step, ...]], ...] = ()       # special boundaries: (name, steps)
+
+    def arm(self, arrival: str, origin: str) -> tuple[Step, ...]:
+        """The steps for an arrival: its own, or those of its origin."""
+        return dict(self.others).get(arrival, self.user if origin == "user" else self.kernel)
+
+
+@dataclass(frozen=True)
+class Do(Step):
+    """do OP: called code runs here."""
+
+    op: str
+
+
+@dataclass(frozen=True)
+class Room(Step):
+    """room 48: the frame lies so many bytes below what the CPU pushed, which is copied down."""
+
+    size: int
 
 
 @dataclass(frozen=True)
@@ -291,6 +317,9 @@ class Path:
     frame: str | None = None                    # exit and routine: the frame that it works on
     user_may_raise: bool = False                # gate privilege
     loses: tuple[str, ...] = ()                 # exit: registers that the caller does not get back
+    stack: str | None = None                    # entry: the stack that the vector's gate names
+    paranoid: bool = False                      # entry: it may interrupt the kernel anywhere
+    placed: tuple[str, int] | None = None       # entry: symbol and displacement, when it has no symbol of its own
 
     @property
     def number(self) -> int | None:
@@ -485,6 +514,13 @@ class Spec:
     arrive: dict[str, tuple[StateNeed, ...]] = field(default_factory=dict)      # origin -> facts
     leave: dict[str, tuple[StateNeed, ...]] = field(default_factory=dict)
     contracts: dict[str, tuple[StateNeed, ...]] = field(default_factory=dict)   # code NAME -> needs
+    keeps: dict[str, tuple[str, ...]] = field(default_factory=dict)             # code NAME -> states that it leaves as they are
+    aligns: dict[str, int] = field(default_factory=dict)                        # code NAME -> alignment of the stack, if not the C ABI's
+    regions: dict[str, Region] = field(default_factory=dict)
+    boundaries: dict[str, Boundary] = field(default_factory=dict)               # the special ones
+    ops: dict[str, Op] = field(default_factory=dict)
+    symbols: dict[str, SymbolAt] = field(default_factory=dict)
+    assumes: tuple[Assume, ...] = ()
     stacks: dict[str, Stack] = field(default_factory=dict)
     frames: dict[str, Frame] = field(default_factory=dict)
     paths: dict[str, Path] = field(default_factory=dict)        # entries (expanded), paths, exits, routines, in order
@@ -498,6 +534,11 @@ class Spec:
     handlers: dict[str, Handler] = field(default_factory=dict)
     decisions: dict[str, Decision] = field(default_factory=dict)
     windows: dict[str, Window] = field(default_factory=dict)
+
+    def applies(self, need: StateNeed, configuration: Configuration) -> bool:
+        """Does a fact hold in a configuration: its own guard, and that of the state that it is about?"""
+        state = self.states.get(need.subject)
+        return configuration.holds(need.guard) and (state is None or configuration.holds(state.guard))
 
     def of_kind(self, kind: str) -> list[Path]:
         """Paths of a kind, in the order written."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..model.arch import Arch, Form
-from ..model.spec import Configuration, Guard
+from ..model.spec import Configuration
+from ..model.surroundings import Guard
 from ..source.text import Span
 
 Value = str | int                               # register family, label or function name; immediate

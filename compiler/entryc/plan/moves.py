@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from ..model.arch import Assign
 from ..model.expr import Bit, CellRef, Expr, FrameRef, Num, Reg, SlotRef, constant, is_constant, show
-from ..model.spec import Configuration, Frame, Guard, Path, Set, SetState, Spec, Step, SwitchStack
+from ..model.spec import Configuration, Frame, Path, Set, SetState, Spec, Step, SwitchStack
+from ..model.surroundings import Guard
 from ..source.finding import Collector
 from ..source.text import Span
 from .code import Insn, LabelLine, Line
@@ -129,9 +130,9 @@ class Moves:
         self.apply_meanings(state.name, str(step.value))
 
     def apply_meanings(self, state: str, value: str) -> None:
-        for place, _ in self.spec.states[state].values[value]:
-            if isinstance(place, Reg):
-                self.machine.regs[place.name] = Value("meaning", f"{state}.{value}")
+        for meaning in self.spec.states[state].values[value]:
+            if meaning.register:
+                self.machine.regs[meaning.register] = Value("meaning", f"{state}.{value}")
 
     def need_memory(self, memory: str, span: Span) -> None:
         for need, actual in lacking(self.machine, self.spec.memories[memory].needs, self.configuration.features):

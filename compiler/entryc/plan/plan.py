@@ -6,7 +6,8 @@ import difflib
 
 from ..model.arch import Control
 from ..model.expr import Reg
-from ..model.spec import VECTOR_TABLE, Configuration, Guard, Path, Spec
+from ..model.spec import VECTOR_TABLE, Configuration, Path, Spec
+from ..model.surroundings import Guard
 from ..source.finding import Collector
 from ..source.text import Span
 from .code import AlignLine, Code, Insn, LabelLine, Line, OrgLine

@@ -124,7 +124,7 @@ class _Tables:
         self.found: dict[tuple[Effect, ...], Chosen | None] = {}
         self.shapes: dict[tuple[str, ...], list[Form]] = {}
         for form in arch.forms.values():
-            if form.effects:
+            if form.effects and "described" not in form.traits:
                 self.shapes.setdefault(_shape(form.effects), []).append(form)
 
 

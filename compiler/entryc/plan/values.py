@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ..model.expr import CellRef, Expr, Num, Reg, SlotRef, UserRef
-from ..model.spec import Spec, StateNeed
+from ..model.spec import Spec
+from ..model.surroundings import StateNeed
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,11 @@ def value_of(machine: Machine, expr: Expr) -> Value:
 def derive_states(spec: Spec, machine: Machine, changed: str) -> None:
     """Assigning a place that a state's meaning names changes the state: find the value that now holds, if any."""
     for state in spec.states.values():
-        places = {p.name for meanings in state.values.values() for p, _ in meanings if isinstance(p, Reg)}
+        places = {m.register for meanings in state.values.values() for m in meanings}
         if changed not in places:
             continue
         machine.states[state.name] = next(
-            (value for value, meanings in state.values.items() if meanings and all(_means(spec, machine, p, m) for p, m in meanings)), None)
+            (value for value, meanings in state.values.items() if meanings and all(_means(spec, machine, m.place, m.value) for m in meanings)), None)
 
 
 def _means(spec: Spec, machine: Machine, place: Expr, meaning: Expr) -> bool:

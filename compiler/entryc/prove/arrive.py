@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from ..model.expr import BaseRef, CellRef, Expr, Reg, SetupRef, SlotRef, UserRef
-from ..model.spec import Frame, Path, StateNeed
+from collections.abc import Callable, Iterator
+from itertools import product
+
+from ..model.expr import BaseRef, Bit, CellRef, Expr, Reg, SetupRef, SlotRef, UserRef
+from ..model.spec import Call, Frame, Path
+from ..model.surroundings import ANY, ANYWHERE, Boundary, StateNeed
 from . import terms as T
 from .expect import Exit
-from .machine import Bytes, Machine, Region, State
+from .machine import Machine
+from .state import Bytes, Part, Region, State
 from .terms import Term
 
 STACK_BELOW = 16384
@@ -36,24 +41,43 @@ class Arrivals:
     def __init__(self, machine: Machine) -> None:
         self.machine, self.spec, self.arch = machine, machine.spec, machine.arch
         self.sp = self.arch.of_kind("stack")
+        machine.meaning = self.meaning_now
+        machine.address = self.address
 
     # ---- terms of the spec's expressions ----
 
-    def meaning(self, expr: Expr, epoch: int, user: dict[str, Term]) -> Term:
-        """A meaning's right side, without reading the machine."""
+    def meaning(self, expr: Expr, epoch: int, user: dict[str, Term], base_epoch: int | None = None,
+                words: Callable[[CellRef], Term] | None = None) -> Term:
+        """A meaning's right side, without reading the machine. `words`: what cells hold, if not what they held at first."""
         def leaf(e: Expr) -> Term | None:
             if isinstance(e, BaseRef):
-                return base_of(e.memory, epoch)
+                return base_of(e.memory, epoch if base_epoch is None else base_epoch)
             if isinstance(e, UserRef):
-                return user.get(e.register) or T.var(f"user.{e.register}@{epoch}")
+                return user[e.register] if e.register in user else T.var(f"user.{e.register}@{epoch}")
             if isinstance(e, CellRef):
-                return T.var(f"{e.memory}.{e.cell}@{epoch}")
+                return words(e) if words is not None else self.cell(e, epoch)
             if isinstance(e, SetupRef):
                 return T.const(self.spec.setup[e.name][0])
             if isinstance(e, SlotRef):
                 return slot_var(e.slot)
             return None
         return self.machine.value(_NO_STATE, expr, leaf)
+
+    def meaning_now(self, expr: Expr, state: State) -> Term:
+        """A meaning's right side, with what the memory of a state holds now."""
+        return self.meaning(expr, state.epoch, state.user, state.base_epoch, lambda cell: self.cell_now(state, cell))
+
+    def address(self, cell: CellRef, state: State) -> Term:
+        """Where a word is."""
+        base = base_of(cell.memory, state.base_epoch) if self.spec.memories[cell.memory].base else T.const(0)
+        return T.add(base, T.const(self.place(cell.memory, cell.cell) or 0))
+
+    def cell_now(self, state: State, cell: CellRef) -> Term:
+        """What a cell holds."""
+        found = self.spec.memories[cell.memory].cells[cell.cell]
+        region = next(r for r in state.regions.values() if r.memory == cell.memory)
+        offset = self.place(cell.memory, cell.cell)
+        return T.resize(self.machine.content(region, offset if offset is not None else found.offset, found.size), 64)
 
     def setup_leaf(self, e: Expr) -> Term | None:
         return T.const(self.spec.setup[e.name][0]) if isinstance(e, SetupRef) else None
@@ -63,84 +87,157 @@ class Arrivals:
         stack = next((s for s in self.spec.stacks.values() if s.top == cell), None)
         return top_of(stack.name) if stack is not None else T.var(f"{cell.memory}.{cell.cell}@{epoch}")
 
+    def place(self, memory: str, cell: str) -> int | None:
+        """The offset of a cell in its block; None when the image lacks its symbol."""
+        found = self.spec.memories[memory].cells[cell]
+        if found.symbol is None:
+            return found.offset
+        start = self.machine.lifter.image.symbols.get(found.symbol)
+        return start + found.offset if start is not None else None
+
     # ---- states ----
 
-    def blank(self, pc: int, epoch: int) -> State:
+    def blank(self, pc: int, epoch: int, base_epoch: int | None = None) -> State:
         state = State(pc, Bytes(), {}, {}, {}, [], [], [], epoch)
+        state.base_epoch = epoch if base_epoch is None else base_epoch
         for memory in self.spec.memories.values():
-            base = base_of(memory.name, epoch)
+            base = base_of(memory.name, state.base_epoch) if memory.base else T.const(0)
             region = Region(base, memory.name, 0, memory.size, Bytes(), memory.name, epoch)
+            parts: list[Part] = []
             for cell in memory.cells.values():
-                region.seeds[cell.offset] = self.cell(CellRef(memory.name, cell.name), epoch)
+                offset = self.place(memory.name, cell.name)
+                if offset is None or not self.machine.configuration.holds(cell.guard):
+                    continue
+                region.seeds[offset] = T.resize(self.cell(CellRef(memory.name, cell.name), epoch), cell.size * 8)
+                if cell.symbol is not None:
+                    rule = self.spec.regions.get(cell.region or "")
+                    parts.append(Part(offset, offset + cell.size, f"{memory.name}.{cell.name}", rule.needs if rule else (), rule.loads if rule else None,
+                                      cell.array, self.pure(cell.index) if cell.index is not None else None,
+                                      self.meaning(cell.holds, epoch, {}, state.base_epoch) if cell.holds is not None else None))
+            if parts:
+                region.parts, region.high = tuple(parts), 1 << 64
             state.regions[base] = region
         for stack in self.spec.stacks.values():
-            state.regions[top_of(stack.name)] = Region(top_of(stack.name), f"stack {stack.name}", -stack.size, 0, Bytes(), None, epoch)
+            state.regions[top_of(stack.name)] = self.stack_region(top_of(stack.name), f"stack {stack.name}", -stack.size, 0, stack.region, epoch, stack.name)
         return state
 
-    def fixed_bases(self, state: State, epoch: int) -> None:
-        """A base register that no state is about always holds its block's address."""
-        meant = {p.name for s in self.spec.states.values() for m in s.values.values() for p, _ in m if isinstance(p, Reg)}
-        for memory in self.spec.memories.values():
-            if memory.base not in meant:
-                self.machine.write(state, memory.base, base_of(memory.name, epoch))
+    def pure(self, expr: Expr) -> Term:
+        """An expression without machine state."""
+        return self.machine.value(_NO_STATE, expr)
 
-    def apply(self, state: State, facts: tuple[StateNeed, ...], epoch: int, user: dict[str, Term]) -> None:
+    def stack_region(self, base: Term, name: str, low: int, high: int, rule: str | None, epoch: int, origin: str = "") -> Region:
+        found = self.spec.regions.get(rule or "")
+        parts = (Part(low, high, name, found.needs, found.loads),) if found is not None else ()
+        return Region(base, name, low, high, Bytes(), None, epoch, parts=parts, origin=origin)
+
+    def fixed_bases(self, state: State) -> None:
+        """A base register that no state is about always holds its block's address."""
+        meant = {m.register for s in self.spec.states.values() for ms in s.values.values() for m in ms}
+        for memory in self.spec.memories.values():
+            if memory.base and memory.base not in meant:
+                self.machine.write(state, memory.base, base_of(memory.name, state.base_epoch))
+
+    def apply(self, state: State, facts: tuple[StateNeed, ...]) -> None:
         """Make facts true: meanings become values of their places, ghosts take their value, flag bits are set."""
         for fact in facts:
-            if not self.machine.configuration.holds(fact.guard):
+            if not self.spec.applies(fact, self.machine.configuration):
                 continue
             declared = self.spec.states.get(fact.subject)
             if declared is not None and declared.ghost:
                 state.ghosts[fact.subject] = str(fact.value)
             elif declared is not None:
-                for place, value in declared.values[str(fact.value)]:
-                    if isinstance(place, Reg):
-                        self.machine.write(state, place.name, self.meaning(value, epoch, user))
+                for meaning in declared.values[str(fact.value)]:
+                    if meaning.register is not None and self.machine.configuration.holds(meaning.guard):
+                        value = self.meaning(meaning.value, state.epoch, state.user, state.base_epoch)
+                        rest = T.band(self.machine.read(state, meaning.register), T.const(~meaning.mask))
+                        self.machine.write(state, meaning.register, T.bor(rest, value))
             elif fact.subject in self.arch.places:
-                from ..model.expr import Bit
                 register, bit = self.arch.places[fact.subject]
                 self.machine.write_bit(state, Bit(register, bit, fact.subject), T.const(int(fact.value)))
 
-    def event(self, path: Path, origin: str, address: int) -> State:
-        """The machine as the event leaves it: interrupted values everywhere, then what the CPU does."""
+    def assume(self, state: State) -> None:
+        """The facts about the kernel that no instruction shows."""
+        for row in self.spec.assumes:
+            if self.machine.configuration.holds(row.guard):
+                state.conditions.append(self.meaning(row.condition, state.epoch, state.user, state.base_epoch))
+
+    def arrivals(self, path: Path, origin: str) -> list[str]:
+        """The names of the special boundaries that an entry point can come from, with this origin; "" is the ordinary one."""
+        if origin == "kernel" and path.paranoid:
+            return [ANYWHERE]
+        return [""] + [b.name for b in self.specials(path, origin)]
+
+    def specials(self, path: Path, origin: str) -> list[Boundary]:
+        return [b for b in self.spec.boundaries.values() if b.condition is not None and b.origin == origin and self.machine.configuration.holds(b.guard)
+                and path.origin == "any" and (not b.numbers or path.number in b.numbers)]
+
+    def event(self, path: Path, origin: str, arrival: str, address: int) -> Iterator[tuple[str, State]]:
+        """The machine as the event leaves it: interrupted values everywhere, then what the CPU does. One state for each combination of unknown states."""
+        boundary = self.spec.boundaries.get(arrival)
+        facts = boundary.arrive if boundary is not None else self.spec.arrive.get(origin, ())
+        facts = tuple(f for f in facts if self.spec.applies(f, self.machine.configuration))
+        open_facts = [f for f in facts if f.value == ANY and not self.spec.states[f.subject].ghost]
+        choices = [[(f, value) for value, meanings in self.spec.states[f.subject].values.items() if meanings] for f in open_facts]
+        for combination in product(*choices):
+            chosen = {f.subject: value for f, value in combination}
+            given = tuple(StateNeed(f.subject, chosen.get(f.subject, f.value), f.guard, f.span) for f in facts
+                          if f.value != ANY or f.subject in chosen)
+            yield ", ".join(f"{s} = {v}" for s, v in chosen.items()), self._event(path, origin, boundary, given, address)
+
+    def _event(self, path: Path, origin: str, boundary: Boundary | None, facts: tuple[StateNeed, ...], address: int) -> State:
         event, machine = path.event, self.machine
         assert event is not None
         state = self.blank(address, 1)
         for register in self.arch.registers:
             if register != self.arch.of_kind("pc"):
                 machine.write(state, register, interrupted(register))
-        self.fixed_bases(state, 1)
+        self.fixed_bases(state)
         before = state.copy()
         def leaf(e: Expr) -> Term | None:
             if isinstance(e, Reg):
                 return interrupted(e.name)
             return self.setup_leaf(e)
         values = [(effect.place, machine.value(before, effect.value, leaf)) for effect in event.effects]
-        self.stack(state, path, origin)
+        self.stack(state, path, origin, boundary)
         for place, value in values:
             machine.assign(state, place, value)
         for name in self.spec.states:
             if self.spec.states[name].ghost:
                 state.ghosts[name] = "not known"
-        user = {r: interrupted(r) for r in self.arch.registers} if origin == "user" else {}
-        self.apply(state, self.spec.arrive.get(origin, ()), 1, user)
-        if path.origin == "any" and self.arch.origin is not None:
+        state.user = {r: interrupted(r) for r in self.arch.registers} if origin == "user" else {}
+        self.apply(state, facts)
+        state.found = {r: machine.read(state, r) for r in self.arch.registers if r != self.arch.of_kind("pc")}
+        if path.origin == "any" and self.arch.origin is not None and not (path.paranoid and origin == "kernel" and not self.separate(path)):
             condition = machine.value(before, self.arch.origin, leaf)
             state.conditions.append(condition if origin == "user" else T.not_(condition))
+        for special in self.specials(path, origin):
+            if special.condition is not None and (boundary is None or boundary.condition is not None):
+                holds = machine.value(before, special.condition, leaf)
+                state.conditions.append(holds if boundary is not None and special.name == boundary.name else T.not_(holds))
+        self.assume(state)
         return state
 
-    def stack(self, state: State, path: Path, origin: str) -> None:
+    def separate(self, path: Path) -> bool:
+        """Does a paranoid entry point tell user mode apart? Else its paranoid path serves both."""
+        from ..model.build_steps import flat_steps
+        from ..model.spec import Origin
+        return any(isinstance(s, Origin) for s in flat_steps(path.steps))
+
+    def stack(self, state: State, path: Path, origin: str, boundary: Boundary | None = None) -> None:
         """The stack that the event runs on, and what it pushes."""
         event = path.event
         assert event is not None
         row = next((r for r in event.stacks if r.origin == origin), None)
         if row is None:
             return
-        if row.stack == self.sp:
+        rule = boundary.region if boundary is not None else None
+        if path.stack is not None:
+            base = top_of(path.stack)
+        elif row.stack == self.sp:
             base = T.var("interrupted.sp.aligned") if row.align > 1 else interrupted(self.sp)
-            state.regions[base] = Region(base, "interrupted kernel stack", -STACK_BELOW, 0, Bytes(), None, 1)
+            state.regions[base] = self.stack_region(base, "interrupted kernel stack", -STACK_BELOW, 0, rule, 1)
         else:
-            stack = next((s for s in self.spec.stacks.values() if s.entered == row.stack), None)
+            stack = next((s for s in self.spec.stacks.values() if row.stack in (s.entered, *s.also)), None)
             base = top_of(stack.name) if stack is not None else T.var(f"top.{row.stack}")
             if stack is None:
                 state.regions[base] = Region(base, row.stack, -STACK_BELOW, 0, Bytes(), None, 1)
@@ -161,17 +258,59 @@ class Arrivals:
         count = len(event.pushes) + (1 if path.number is not None and path.number in event.error_numbers else 0)
         return T.add(self.machine.read(state, self.sp), T.const(count * self.arch.word_bytes))
 
+    # ---- after C ----
+
+    def moved(self, at: State, pc: int, call: Call, address: Term, sp: Term, stage: int) -> tuple[State, Term]:
+        """A function returned that gives back the frame's new address, and keeps what its contract says."""
+        assert call.move is not None
+        state, machine, abi = at.copy(), self.machine, self.arch.abi
+        state.pc = pc
+        frame = self.spec.frames[call.move.frame]
+        new = T.add(top_of(call.move.stack), T.const(-frame.size))
+        old = machine.region(state, address)
+        assert old is not None
+        words = {s.offset: machine.content(old[0], old[1] + s.offset, self.arch.word_bytes) for s in frame.slots.values()}
+        target = state.regions[top_of(call.move.stack)]
+        used = machine.region(state, sp)
+        for region in state.regions.values():
+            if region.memory is None:
+                floor = used[1] if used is not None and used[0] is region else None
+                region.content = Bytes({o: c for o, c in region.content.cells.items() if floor is not None and o >= floor})
+                region.epoch = 10 + stage
+        for slot in frame.slots.values():
+            word = T.var(f"{call.callee}.{slot.name}") if slot.name in call.move.but else words[slot.offset]
+            if slot.name in call.move.but:
+                state.given[slot.name] = word
+            target.content.store(-frame.size + slot.offset, word)
+        for register in self.arch.gprs:
+            if register not in abi.preserved:
+                machine.write(state, register, T.var(f"{call.callee}.{register}"))
+        machine.write(state, abi.result, new)
+        machine.write(state, self.sp, sp)
+        for name in self.spec.states:
+            if self.spec.states[name].ghost and name not in self.spec.keeps.get(call.contract, ()):
+                state.ghosts[name] = "not known"
+        return state, new
+
     def after_call(self, at: State | None, pc: int, frame: Frame | None, address: Term, sp: Term, contract: str, exit: Exit) -> State:
         """The machine when C returns: everything that C may change is new; what the contract promises holds."""
-        state = self.blank(pc, 2)
+        keeps = self.spec.keeps.get(contract, ())
+        same_cpu = at is not None and bool(keeps)
+        state = self.blank(pc, 2, at.base_epoch if at is not None and same_cpu else None)
         machine, abi = self.machine, self.arch.abi
+        if at is not None and same_cpu:
+            state.user, state.found = at.user, at.found
         parts, offset = T.linear(address)
         base = next(iter(parts))
         signed = offset - (1 << 64) if offset >> 63 else offset
         region = state.regions.get(base)
         if region is None:
             size = frame.size if frame else 0
-            region = Region(base, "the frame's stack", min(-STACK_BELOW, signed - STACK_BELOW), max(0, signed + size), Bytes(), None, 2)
+            low, high = min(-STACK_BELOW, signed - STACK_BELOW), max(0, signed + size)
+            region = Region(base, "the frame's stack", low, high, Bytes(), None, 2)
+            before = at.regions.get(base) if at is not None else None
+            if before is not None and before.parts:
+                region.parts = tuple(Part(low, high, p.name, p.needs, p.loads) for p in before.parts)
             state.regions[base] = region
         if frame is not None:
             for slot in frame.slots.values():
@@ -186,15 +325,23 @@ class Arrivals:
         machine.write(state, self.sp, sp)
         for name in self.spec.states:
             if self.spec.states[name].ghost:
-                state.ghosts[name] = "not known"
-        self.fixed_bases(state, 2)
-        self.apply(state, self.spec.contracts[contract], 2, {})
+                state.ghosts[name] = at.ghosts.get(name, "not known") if at is not None and name in keeps else "not known"
+        self.fixed_bases(state)
+        self.apply(state, self.spec.contracts[contract])
+        for name in keeps if at is not None else ():
+            for meanings in self.spec.states[name].values.values():
+                for meaning in meanings:
+                    if meaning.register is not None and at is not None:
+                        machine.write(state, meaning.register, machine.read(at, meaning.register))
         if exit.index is not None:
             bits = self.arch.result_bits
-            high = T.var("C.result.high", 64 - bits)
-            machine.write(state, abi.result, T.concat(high, T.const(exit.index, bits)))
+            high_bits = T.var("C.result.high", 64 - bits)
+            machine.write(state, abi.result, T.concat(high_bits, T.const(exit.index, bits)))
         for clause in exit.clauses:
             state.conditions.append(self.meaning(clause.condition, 2, {}))
+        if exit.condition is not None:
+            state.conditions.append(exit.condition)
+        self.assume(state)
         return state
 
     def routine(self, path: Path, pc: int, exit: Exit) -> tuple[State, Term]:
@@ -209,3 +356,4 @@ class Arrivals:
 
 
 _NO_STATE = State(0, Bytes(), {}, {}, {}, [], [], [], 0)
+

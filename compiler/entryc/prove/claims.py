@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from ..model.arch import Return
-from ..model.expr import Bit, CellRef, Expr, FrameRef, Reg, SetupRef, SlotRef, constant, is_constant, show
-from ..model.spec import Call, Frame, Jump, Path, Set, Slot, StateNeed
+from ..model.expr import CellRef, Expr, FrameRef, NumberRef, Reg, SetupRef, SlotRef, constant, is_constant, show, walk
+from ..model.spec import Call, Frame, Jump, Path, Set, Slot
+from ..model.surroundings import KEPT, WORD_MASK, StateNeed
 from ..source.text import Span
 from . import terms as T
 from .arrive import Arrivals, interrupted, slot_var, top_of
-from .expect import Exit, Outline
-from .machine import Ending, State, Stuck
+from .expect import Exit, Outline, Stage
+from .state import Ending, State, Stuck
 from .terms import Term
 
 
@@ -84,14 +86,22 @@ class Claims:
             self.unclear("ending", f"ends with {kind} {name}", span, f"at {ending.address:#x}: {ending.name}")
             return False
         self.add("ending", f"ends with {kind} {name}", span, T.boolean(right), ending.state, f"ends with {ending.kind} {ending.name} at {ending.address:#x}")
-        faults = ending.state.faults
-        self.add("memory", "only declared memory is touched", span, T.boolean(not faults), ending.state,
-                 "; ".join(f"{f.address:#x}: {f.text}" for f in faults[:3]))
+        self.faults(ending.state, "only declared memory is touched", span)
         return right
 
-    def at_call(self, start: State, ending: Ending, target: Call | Jump, frame_end: Term | None) -> Term | None:
+    def faults(self, state: State, text: str, span: Span) -> None:
+        """Accesses that broke a rule, and what had to hold on the way."""
+        self.add("memory", text, span, T.boolean(not state.faults), state, "; ".join(f"{f.address:#x}: {f.text}" for f in state.faults[:3]))
+        for check in state.checks:
+            self.out.append(Claim(self.stub, check.kind, check.text, check.span, check.holds, check.conditions))
+        state.checks.clear()
+        state.faults.clear()
+
+    def at_call(self, start: State, ending: Ending, stage: Stage, frame_end: Term | None) -> Term | None:
         """Claims where C is entered. Returns the frame's address."""
         state, machine, abi = ending.state, self.machine, self.arch.abi
+        target = stage.target
+        setting = target.setting if isinstance(target, Call) else None
         self.start, self.stop = start, ending.address
         frame = self.outline.frame(self.spec)
         sp = machine.read(state, self.arrivals.sp)
@@ -101,7 +111,7 @@ class Claims:
             actual = machine.read(state, register)
             if isinstance(argument, FrameRef):
                 address = actual
-            elif not isinstance(argument, SlotRef):
+            elif not any(isinstance(e, SlotRef) for e in walk(argument)):
                 self.written("argument", f"argument {register} is {show(argument)}", target.span, actual, self.source(argument), state)
         if frame is not None and address is None:
             address = sp
@@ -109,16 +119,49 @@ class Claims:
             address = self.frame_claims(state, frame, address, sp, frame_end, target)
             if address is not None:
                 for slot in frame.slots.values():
-                    self.slot_claim(state, frame, slot, address)
+                    self.slot_claim(state, frame, slot, address, setting)
                 for register, argument in zip(abi.args, target.arguments, strict=False):
-                    if isinstance(argument, SlotRef):
-                        wanted = self.load(state, T.add(address, T.const(frame.slots[argument.slot].offset)))
-                        self.equal("argument", f"argument {register} is {show(argument)}", target.span, machine.read(state, register), wanted, state)
+                    if any(isinstance(e, SlotRef) for e in walk(argument)):
+                        self.written("argument", f"argument {register} is {show(argument)}", target.span, machine.read(state, register),
+                                     self.slots_of(state, frame, argument, address, setting), state)
         self.needs(state, self.spec.contracts[target.contract], target, sp, {r: interrupted(r) for r in self.arch.registers}
                    if self.outline.origin == "user" else {})
         self.system_registers(start, state, target.span, self.outline.moves)
+        self.other_bits(start, state, target.span)
         self.untouched(state, self.outline.moves, target.span, 1)
+        if stage is self.outline.stages[-1]:
+            for op in self.outline.ops:
+                self.add("op", f"{op} runs before {target.callee}", target.span, T.boolean(op in state.done), state)
         return address
+
+    def slots_of(self, state: State, frame: Frame, argument: Expr, address: Term, setting: tuple[str, Expr] | None) -> Term | None:
+        """An argument made of slots: what they hold where C starts, or held before the call set one."""
+        values: dict[str, Term | None] = {}
+        for part in walk(argument):
+            if isinstance(part, SlotRef):
+                slot = frame.slots[part.slot]
+                values[part.slot] = self.wanted(frame, slot) if setting is not None and setting[0] == part.slot else \
+                    self.load(state, T.add(address, T.const(slot.offset)))
+        if any(v is None for v in values.values()):
+            return None
+        return self.machine.value(state, argument, lambda e: values[e.slot] if isinstance(e, SlotRef) else None)
+
+    def other_bits(self, before: State, state: State, span: Span) -> None:
+        """Where a state is about some bits of a register, the others stay as they were."""
+        for name, mask in self.masks().items():
+            rest = T.const(self.arch.registers[name].compare & ~mask)
+            self.equal("state", f"the other bits of {name} are not changed", span, T.band(self.machine.read(state, name), rest),
+                       T.band(self.machine.read(before, name), rest), state)
+
+    def masks(self) -> dict[str, int]:
+        """Registers that states are about in part: the bits that some state of this configuration is about."""
+        out: dict[str, int] = {}
+        for declared in self.spec.states.values():
+            if self.machine.configuration.holds(declared.guard):
+                for meaning in (m for ms in declared.values.values() for m in ms):
+                    if meaning.register is not None and self.machine.configuration.holds(meaning.guard):
+                        out[meaning.register] = out.get(meaning.register, 0) | meaning.mask
+        return {name: mask for name, mask in out.items() if mask != WORD_MASK}
 
     def frame_claims(self, state: State, frame: Frame, address: Term, sp: Term, end: Term | None, target: Call | Jump) -> Term | None:
         found = self.machine.region(state, address)
@@ -140,26 +183,35 @@ class Claims:
         region, offset = found
         return self.machine.content(region, offset, self.arch.word_bytes)
 
-    def slot_claim(self, state: State, frame: Frame, slot: Slot, address: Term) -> None:
+    def slot_claim(self, state: State, frame: Frame, slot: Slot, address: Term, setting: tuple[str, Expr] | None = None) -> None:
         if slot.source == "c" and all(name != slot.name for save in self.outline.saves for name, _ in save.values):
             return                              # C writes it
         wanted = self.wanted(frame, slot)
+        if slot.name in state.given:
+            wanted = state.given[slot.name]
+        if setting is not None and setting[0] == slot.name:
+            wanted = self.source(setting[1])
         if wanted is None:
             self.unclear("slot", f"{frame.name}.{slot.name} has its value", slot.span, "the prover has no meaning for what the spec says")
             return
         actual = self.load(state, T.add(address, T.const(slot.offset)))
+        mask = next((m for save in self.outline.saves for name, m in save.within if name == slot.name), None)
+        if mask is not None:
+            bits = T.const(constant(mask))
+            actual, wanted = T.band(actual, bits), T.band(wanted, bits)
         self.equal("slot", f"{frame.name}.{slot.name} = {T.show(wanted)}", slot.span, actual, wanted, state,
-                   word=T.add(address, T.const(slot.offset)))
+                   word=T.add(address, T.const(slot.offset)) if mask is None else None)
 
     def wanted(self, frame: Frame, slot: Slot) -> Term | None:
         """What a slot has to hold when C starts. None: the spec says something that has no meaning here."""
         path, event = self.outline.path, self.outline.path.event
         assert event is not None
-        override = next((v for save in self.outline.saves for name, v in save.values if name == slot.name and save.frame == frame.name), None)
+        override, save = next(((v, save) for save in self.outline.saves for name, v in save.values if name == slot.name and save.frame == frame.name),
+                              (None, None))
         if override is not None and is_constant(override):
             return T.const(constant(override))
         if slot.home is not None:
-            if slot.home in event.lost and override is not None:
+            if override is not None and save is not None and (slot.home in event.lost or slot.name in save.takes or slot.name in dict(save.within)):
                 return self.source(override)
             return self.after_event(slot.home)
         if override is not None:
@@ -185,32 +237,41 @@ class Claims:
 
     def source(self, expr: Expr | None) -> Term | None:
         """What an expression of an entry path denotes: a place's interrupted value, a constant, what a cell was given or held."""
-        if isinstance(expr, Reg) and self.arch.registers[expr.name].kind == "system" and self.start is not None:
-            return self.machine.read(self.start, expr.name)
-        if isinstance(expr, Reg):
-            return self.after_event(expr.name)
-        if isinstance(expr, CellRef):
-            given = next((m for m in reversed(self.outline.moves) if m.place == expr), None)
-            return self.source(given.value) if given is not None else self.arrivals.cell(expr, 1)
-        if expr is not None and is_constant(expr):
-            return T.const(constant(expr))
-        return None
+        if expr is None:
+            return None
+        unknown: list[Expr] = []
+        def leaf(e: Expr) -> Term | None:
+            if isinstance(e, Reg):
+                kind = self.arch.registers[e.name].kind
+                return self.machine.read(self.start, e.name) if kind == "system" and self.start is not None else self.after_event(e.name)
+            if isinstance(e, CellRef):
+                given = next((m for m in reversed(self.outline.moves) if m.place == e), None)
+                return self.source(given.value) if given is not None else self.arrivals.cell(e, 1)
+            if isinstance(e, NumberRef):
+                return T.const(self.outline.path.number or 0)
+            if isinstance(e, (SlotRef, FrameRef)):
+                unknown.append(e)
+                return T.const(0)
+            return self.arrivals.setup_leaf(e)
+        value = self.machine.value(State(0, None, {}, {}, {}, [], [], []), expr, leaf)  # type: ignore[arg-type]
+        return None if unknown else value
 
     def cell_now(self, state: State, cell: CellRef) -> Term:
-        """What a cell holds."""
-        found = self.spec.memories[cell.memory].cells[cell.cell]
-        region = next(r for r in state.regions.values() if r.memory == cell.memory)
-        return self.machine.content(region, found.offset, found.size)
+        """What a cell holds, in its own width."""
+        size = self.spec.memories[cell.memory].cells[cell.cell].size
+        return T.resize(self.arrivals.cell_now(state, cell), size * 8)
 
     def after_c(self, expr: Expr) -> Term | None:
         """What an expression of an exit path denotes: slots and places as C left them."""
-        if isinstance(expr, SlotRef):
-            return slot_var(expr.slot)
-        if isinstance(expr, CellRef):
-            return self.arrivals.cell(expr, 2)
-        if isinstance(expr, Reg) and self.start is not None:
-            return self.machine.read(self.start, expr.name)
-        return T.const(constant(expr)) if is_constant(expr) else None
+        def leaf(e: Expr) -> Term | None:
+            if isinstance(e, SlotRef):
+                return slot_var(e.slot)
+            if isinstance(e, CellRef):
+                return self.arrivals.cell(e, 2)
+            if isinstance(e, Reg) and self.start is not None:
+                return self.machine.read(self.start, e.name)
+            return self.arrivals.setup_leaf(e)
+        return self.machine.value(State(0, None, {}, {}, {}, [], [], []), expr, leaf)  # type: ignore[arg-type]
 
     def written(self, kind: str, text: str, span: Span, actual: Term, wanted: Term | None, state: State) -> None:
         """A place has the value that the spec writes there."""
@@ -224,7 +285,7 @@ class Claims:
     def needs(self, state: State, needs: tuple[StateNeed, ...], target: Call | Jump, sp: Term, user: dict[str, Term]) -> None:
         abi = self.arch.abi
         for need in needs:
-            if not self.machine.configuration.holds(need.guard):
+            if not self.spec.applies(need, self.machine.configuration):
                 continue
             text = f"{need.subject} = {need.value} when C starts"
             if need.subject == "stack":
@@ -233,42 +294,61 @@ class Claims:
                 right = found is not None and found[0].name in names and found[0].low <= found[1] <= found[0].high
                 self.add("stack", text, need.span, T.boolean(right), state, f"sp is {T.show(sp)}")
             elif need.subject == "gprs":
-                used = set(abi.args[:len(target.arguments)]) | ({abi.link} if abi.link and isinstance(target, Call) else set())
+                used = set(abi.args[:len(target.arguments)]) | ({abi.link} if abi.link and isinstance(target, Call) else set()) | self.outline.keeping
                 for register in self.arch.gprs:
                     if register not in used:
                         value = self.machine.read(state, register)
-                        seen = sorted(str(v.aux) for v in T.leaves(value) if str(v.aux).startswith(("interrupted.", "lifter.", "user.")))
+                        seen = sorted(str(v.aux) for v in T.leaves(value) if self.users(str(v.aux)))
                         self.add("clear", f"{register} holds no user value when C starts", need.span, T.boolean(not seen), state, f"it is {T.show(value)}")
             else:
-                self.fact(state, need, 1, user, text, "state")
+                self.fact(state, need, user, text, "state")
         parts, offset = T.linear(sp)
-        aligned = len(parts) == 1 and offset % abi.align == 0 and next(iter(parts)) in state.regions
-        self.add("stack", f"sp is a multiple of {abi.align} when C starts", target.span, T.boolean(aligned), state, f"sp is {T.show(sp)}")
+        align = self.spec.aligns.get(target.contract, abi.align)
+        aligned = len(parts) == 1 and offset % align == 0 and next(iter(parts)) in state.regions
+        self.add("stack", f"sp is a multiple of {align} when C starts", target.span, T.boolean(aligned), state, f"sp is {T.show(sp)}")
 
-    def fact(self, state: State, need: StateNeed, epoch: int, user: dict[str, Term], text: str, kind: str) -> None:
-        """A state, ghost or flag bit has a value."""
+    def users(self, name: str) -> bool:
+        """Is a variable something that the interrupted code chose?"""
+        if name.startswith("interrupted."):
+            register = self.arch.registers.get(name.removeprefix("interrupted."))
+            return register is None or register.kind != "system"
+        return name.startswith(("lifter.", "user."))
+
+    def fact(self, state: State, need: StateNeed, user: dict[str, Term], text: str, kind: str) -> None:
+        """A state, ghost or flag bit has a value, or the value that the interrupted code had."""
         declared = self.spec.states.get(need.subject)
-        if declared is not None and declared.ghost:
-            actual = state.ghosts.get(need.subject, "not known")
-            self.add(kind, text, need.span, T.boolean(actual == need.value), state, f"it is {actual}")
-        elif declared is not None:
-            for place, value in declared.values[str(need.value)]:
-                if isinstance(place, Reg):
-                    meaning = self.arrivals.meaning(value, epoch, user)
-                    if isinstance(value, CellRef):
-                        meaning = self.cell_now(state, value)
-                    self.equal(kind, f"{text}: {show(place)} == {show(value)}", need.span, self.machine.read(state, place.name),
-                               meaning, state, register=place.name)
-        elif need.subject in self.arch.places:
-            register, bit = self.arch.places[need.subject]
-            actual_bit = self.machine.read_bit(state, Bit(register, bit, need.subject))
-            self.equal(kind, text, need.span, actual_bit, T.const(int(need.value), 1), state)
+        if declared is None:
+            self.add(kind, text, need.span, self.machine.fact(state, need), state)
+        elif declared.ghost:
+            now = state.ghosts.get(need.subject, "not known")
+            self.add(kind, text, need.span, T.boolean(now == need.value), state, f"it is {now}")
+        elif need.value == KEPT:
+            for name in sorted({m.register or "" for ms in declared.values.values() for m in ms}):
+                all_bits = T.const(self.arch.registers[name].compare)
+                if name in state.found:
+                    self.equal(kind, f"{text}: {name} is what it was", need.span, T.band(self.machine.read(state, name), all_bits),
+                               T.band(state.found[name], all_bits), state)
+                else:
+                    self.unclear(kind, text, need.span, f"the contract of the C function does not say that it keeps {need.subject}")
+        else:
+            for meaning in declared.values[str(need.value)]:
+                if meaning.register is None or not self.machine.configuration.holds(meaning.guard):
+                    continue
+                wanted = self.arrivals.meaning(meaning.value, state.epoch, user or state.user, state.base_epoch, partial(self.arrivals.cell_now, state))
+                actual = self.machine.read(state, meaning.register)
+                if meaning.mask != WORD_MASK:
+                    actual = T.band(actual, T.const(meaning.mask))
+                self.equal(kind, f"{text}: {show(meaning.place)} == {show(meaning.value)}", need.span, actual, wanted, state,
+                           register=meaning.register if meaning.mask == WORD_MASK else None)
 
     def untouched(self, state: State, moves: list[Set], span: Span, epoch: int) -> None:
         """Memory blocks: the words that the spec's steps assign have their values, and nothing else is written."""
         last = {m.place: m for m in moves if isinstance(m.place, CellRef)}
         for place, move in last.items():
             cell = self.spec.memories[place.memory].cells[place.cell]
+            if self.arrivals.place(place.memory, place.cell) is None:
+                self.unclear("memory", f"{show(place)} = {show(move.value)}", move.span, f"the image has no symbol {cell.symbol}")
+                continue
             wanted = self.source(move.value) if epoch == 1 else self.after_c(move.value)
             self.written("memory", f"{show(place)} = {show(move.value)}", move.span, self.cell_now(state, place),
                          T.resize(wanted, cell.size * 8) if wanted is not None else None, state)
@@ -277,14 +357,16 @@ class Claims:
                 continue
             memory = self.spec.memories[region.memory]
             cells = [memory.cells[m.place.cell] for m in moves if isinstance(m.place, CellRef) and m.place.memory == memory.name]
-            allowed = {offset for cell in cells for offset in range(cell.offset, cell.offset + cell.size)}
+            places = [(self.arrivals.place(memory.name, c.name), c.size) for c in cells]
+            allowed = {offset for start, size in places if start is not None for offset in range(start, start + size)}
             extra = sorted(region.written - allowed)
             self.add("memory", f"nothing is written in {memory.name}" + (f" but {', '.join(c.name for c in cells)}" if cells else ""), span,
                      T.boolean(not extra), state, f"written at offset {extra[0]:#x}" if extra else "")
 
     def meant(self) -> set[str]:
-        """Registers that some state's meaning is about."""
-        return {p.name for s in self.spec.states.values() for m in s.values.values() for p, _ in m if isinstance(p, Reg)}
+        """Registers that some state's meaning is about, in this configuration."""
+        return {m.register or "" for s in self.spec.states.values() if self.machine.configuration.holds(s.guard)
+                for ms in s.values.values() for m in ms}
 
     def system_registers(self, before: State, state: State, span: Span, moves: list[Set], skip: frozenset[str] = frozenset(),
                          returning: bool = False) -> None:
@@ -328,6 +410,8 @@ class Claims:
         if frame is not None:
             self.restored(state, final, row, frame, path, address, str(origin), span)
         self.leave(state, str(origin), frame, span)
+        self.other_bits(before if origin == "user" or not state.found else State(
+            0, before.registers, dict(before.extra), {}, {}, [], [], []), state, span)
         used = {e.name for effect in row.effects for e in _registers(effect.value)} | {r.name for r in self.arch.registers.values() if r.name in final}
         moves = [s for s in path.steps if isinstance(s, Set) and self.machine.configuration.holds(s.guard)]
         self.system_registers(before, state, span, moves, frozenset(used), returning=True)
@@ -369,9 +453,10 @@ class Claims:
 
     def leave(self, state: State, origin: str, frame: Frame | None, span: Span) -> None:
         user = {s.home: slot_var(s.name) for s in frame.slots.values() if s.home} if frame else {}
-        for need in self.spec.leave.get(origin, ()):
-            if self.machine.configuration.holds(need.guard):
-                self.fact(state, need, 2, user, f"{need.subject} = {need.value} for {origin} code", "state")
+        special = self.spec.boundaries.get(self.outline.arrival) if origin == "kernel" else None
+        for need in special.leave if special is not None else self.spec.leave.get(origin, ()):
+            if self.spec.applies(need, self.machine.configuration):
+                self.fact(state, need, user, f"{need.subject} = {need.value} for {origin} code", "state")
 
     def hardware_stack(self, state: State, row: Return, origin: str, span: Span) -> None:
         """A banked stack pointer is back at the top of its stack, for the next event from user mode."""
@@ -391,7 +476,6 @@ class Claims:
 
 
 def _registers(expr: Expr) -> list[Reg]:
-    from ..model.expr import walk
     return [e for e in walk(expr) if isinstance(e, Reg)]
 
 

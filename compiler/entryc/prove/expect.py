@@ -5,7 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ..model.spec import Call, Clause, Configuration, ExitTo, Frame, Goto, Jump, Origin, Path, ReturnStep, Save, Set, Spec, Step
+from ..model.expr import Expr
+from ..model.spec import (
+    Call,
+    Choice,
+    Clause,
+    Configuration,
+    Do,
+    ExitTo,
+    Frame,
+    Goto,
+    Jump,
+    Origin,
+    Path,
+    ReturnStep,
+    Room,
+    Save,
+    Set,
+    SetState,
+    Spec,
+    Step,
+)
+from .terms import Term
 
 
 @dataclass(frozen=True)
@@ -17,18 +38,36 @@ class Exit:
     index: int | None
     method: str
     clauses: tuple[Clause, ...]
+    condition: Term | None = None               # when C leaves it to the frame
+    given: Expr | None = None                   # what C promises of the frame
+    by_origin: bool = False                     # C leaves it to the frame
+
+
+@dataclass
+class Stage:
+    """A stretch of entry code up to a C function."""
+
+    target: Call | Jump
+    moves: list[Set]
 
 
 @dataclass
 class Outline:
-    """One way through the entry code, for one origin."""
+    """One way through the entry code, for one origin and arrival."""
 
     path: Path
     origin: str
+    arrival: str = ""
     saves: list[Save] = field(default_factory=list)
-    moves: list[Set] = field(default_factory=list)
-    target: Call | Jump | None = None
+    stages: list[Stage] = field(default_factory=list)
+    ops: list[str] = field(default_factory=list)
     exits: list[Exit] = field(default_factory=list)
+    room: int = 0
+    keeping: set[str] = field(default_factory=set)              # registers that remember a state of the interrupted code
+
+    @property
+    def moves(self) -> list[Set]:
+        return [move for stage in self.stages for move in stage.moves]
 
     @property
     def frame_name(self) -> str | None:
@@ -43,45 +82,62 @@ def origins(path: Path) -> tuple[str, ...]:
     return ("user", "kernel") if path.origin == "any" else (path.origin or "kernel",)
 
 
-def outline(spec: Spec, path: Path, origin: str, configuration: Configuration) -> Outline:
-    """Follow the written steps of an entry point or routine for one origin."""
-    out = Outline(path, origin)
-    for where, step in _steps(spec, path, path.steps, origin, configuration):
+def outline(spec: Spec, path: Path, origin: str, configuration: Configuration, arrival: str = "") -> Outline:
+    """Follow the written steps of an entry point or routine for one origin and arrival."""
+    out = Outline(path, origin, arrival)
+    moves: list[Set] = []
+    for where, step in _steps(spec, path, path.steps, origin, arrival, configuration):
         if isinstance(step, Save):
             out.saves.append(step)
         elif isinstance(step, Set):
-            out.moves.append(step)
+            moves.append(step)
+        elif isinstance(step, Do):
+            out.ops.append(step.op)
+        elif isinstance(step, Room):
+            out.room += step.size
+        elif isinstance(step, SetState) and step.keeping is not None:
+            out.keeping.add(step.keeping)
         elif isinstance(step, (Call, Jump)):
-            out.target = step
+            out.stages.append(Stage(step, moves))
+            moves = []
         elif isinstance(step, ExitTo):
-            out.exits += _exits(spec, step, out.target, configuration)
+            out.exits += _exits(spec, step, out.stages[-1].target if out.stages else None, configuration)
         elif isinstance(step, ReturnStep):
             out.exits.append(Exit(where, step, None, step.name, ()))
     return out
 
 
-def _steps(spec: Spec, path: Path, steps: tuple[Step, ...], origin: str, configuration: Configuration) -> Iterator[tuple[Path, Step]]:
+def _steps(spec: Spec, path: Path, steps: tuple[Step, ...], origin: str, arrival: str, configuration: Configuration) -> Iterator[tuple[Path, Step]]:
     for step in steps:
         if not configuration.holds(step.guard):
             continue
         if isinstance(step, Goto):
             target = spec.paths[step.path]
-            yield from _steps(spec, target, target.steps, origin, configuration)
+            yield from _steps(spec, target, target.steps, origin, arrival, configuration)
         elif isinstance(step, Origin):
-            yield from _steps(spec, path, step.user if origin == "user" else step.kernel, origin, configuration)
+            yield from _steps(spec, path, step.arm(arrival, origin), origin, arrival, configuration)
         else:
             yield path, step
 
 
+def choice_of(spec: Spec, target: Call | Jump | None) -> Choice | None:
+    """The choice that a C function makes: a handler's, or the one that the call names."""
+    if target is None:
+        return None
+    handler = spec.handlers.get(target.callee)
+    name = handler.choice if handler is not None else target.binds if isinstance(target, Call) else None
+    return spec.choices.get(name or "")
+
+
 def _exits(spec: Spec, step: ExitTo, target: Call | Jump | None, configuration: Configuration) -> list[Exit]:
     out: list[Exit] = []
-    handler = spec.handlers.get(target.callee) if target is not None else None
-    choice = spec.choices.get(handler.choice) if handler is not None and handler.choice else None
+    choice = choice_of(spec, target)
     for position, name in enumerate(step.targets):
         path = spec.paths[name]
         returns = [s for s in path.steps if isinstance(s, ReturnStep) and configuration.holds(s.guard)]
         index = len(step.targets) - 1 - position if step.by_method else None
         method = spec.methods[choice.methods[position]] if choice is not None and step.by_method else None
         for found in returns[:1]:
-            out.append(Exit(path, found, index, method.name if method else name, method.clauses if method else ()))
+            out.append(Exit(path, found, index, method.name if method else name, method.clauses if method else (),
+                            given=step.given, by_origin=step.by_origin))
     return out

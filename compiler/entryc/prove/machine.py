@@ -3,108 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from ..image.lift import Instruction, Lifter, Op, Place
-from ..model.arch import Arch, Assign, Swap
+from ..model.arch import Assign, Reads, Swap
 from ..model.build_steps import flat_steps
-from ..model.expr import Binary, Bit, Cast, Expr, Mem, Num, Operand, Reg, Unary
+from ..model.expr import Binary, Bit, Cast, CellRef, Expr, HookCall, Indexed, Mem, Num, Operand, Reg, SymbolRef, Unary
 from ..model.spec import Call, Configuration, Jump, SetState, Spec, Transition
+from ..model.surroundings import StateNeed
 from . import terms as T
+from .pcode import binary, pcode, unary
+from .state import Access, Bytes, Check, Ending, Part, Region, State, Stuck
 from .terms import Term
 
 STEP_LIMIT = 4000
 
-
-class Stuck(Exception):
-    """The machine cannot go on; the message says why. The path is not proved."""
-
-
-class Bytes:
-    """A map from offsets to bytes, each a piece of a term, so that a whole value stored is loaded as the same term."""
-
-    def __init__(self, cells: dict[int, tuple[Term, int]] | None = None) -> None:
-        self.cells = cells or {}
-
-    def copy(self) -> Bytes:
-        return Bytes(dict(self.cells))
-
-    def store(self, offset: int, value: Term) -> None:
-        for index in range(value.width // 8):
-            self.cells[offset + index] = (value, index)
-
-    def load(self, offset: int, size: int, fresh: Callable[[int, int], Term]) -> Term:
-        """`fresh(offset, size)` gives the initial content of bytes that were never written."""
-        cells = self.cells
-        if not any(offset + i in cells for i in range(size)):
-            self.store(offset, fresh(offset, size))
-        for index in range(size):
-            if offset + index not in cells:
-                self.store(offset + index, fresh(offset + index, 1))
-        term, start = cells[offset]
-        if all(cells[offset + i] == (term, start + i) for i in range(size)):
-            return T.extract(term, start * 8, size * 8)
-        value: Term | None = None
-        for index in range(size):
-            term, part = cells[offset + index]
-            piece = T.extract(term, part * 8, 8)
-            value = piece if value is None else T.concat(piece, value)
-        assert value is not None
-        return value
-
-
-@dataclass
-class Region:
-    """Memory that may be touched: offsets low..high from its base term. `memory`: the spec's block whose needs apply."""
-
-    base: Term
-    name: str
-    low: int
-    high: int
-    content: Bytes
-    memory: str | None = None
-    epoch: int = 0
-    seeds: dict[int, Term] = field(default_factory=dict)
-    written: frozenset[int] = frozenset()       # offsets of bytes that were stored to
-
-
-@dataclass(frozen=True)
-class Access:
-    """A memory access that broke a rule."""
-
-    address: int
-    text: str
-
-
-@dataclass
-class State:
-    """One symbolic machine state."""
-
-    pc: int
-    registers: Bytes
-    extra: dict[str, Term]
-    regions: dict[Term, Region]
-    ghosts: dict[str, str]
-    conditions: list[Term]
-    faults: list[Access]
-    trace: list[int]
-    epoch: int = 0
-    decided: int = 0
-
-    def copy(self) -> State:
-        regions = {b: Region(r.base, r.name, r.low, r.high, r.content.copy(), r.memory, r.epoch, r.seeds, r.written) for b, r in self.regions.items()}
-        return State(self.pc, self.registers.copy(), dict(self.extra), regions, dict(self.ghosts), list(self.conditions),
-                     list(self.faults), list(self.trace), self.epoch, self.decided)
-
-
-@dataclass
-class Ending:
-    """How a path ended: kind call, jump, return, stop, stuck; `name`: the C function or the return form."""
-
-    kind: str
-    name: str
-    state: State
-    address: int
+__all__ = ["Access", "Bytes", "Ending", "Machine", "Region", "State", "Stuck", "pcode"]
 
 
 class Machine:
@@ -118,6 +31,11 @@ class Machine:
         self.flag_places = {bit: lifter.registers[name.lower()] for name, bit in self.flags.lifter_bits.items()}
         callees = {step.callee for path in spec.paths.values() for step in flat_steps(path.steps) if isinstance(step, (Call, Jump))}
         self.calls = {address: name for name, address in lifter.image.symbols.items() if name in callees}
+        self.ops = {lifter.image.symbols[op.symbol]: op for op in spec.ops.values() if op.symbol in lifter.image.symbols and configuration.holds(op.guard)}
+        self.indexed = {r.facts["indexed"]: r.name for r in spec.arch.registers.values() if "indexed" in r.facts}
+        self.meaning: Callable[[Expr, State], Term] | None = None       # set by whoever knows the environment
+        self.address: Callable[[CellRef, State], Term] | None = None
+        self.known: dict[tuple[Term, ...], bool] = {}
         self.sp = spec.arch.of_kind("stack")
         self.ghost_moves: dict[str, dict[str, list[Transition]]] = {}
         for ghost in (s for s in spec.states.values() if s.ghost):
@@ -191,52 +109,130 @@ class Machine:
     # ---- memory ----
 
     def region(self, state: State, address: Term) -> tuple[Region, int] | None:
+        """The region that an address lies in, with its offset. An address without a base lies in the region of fixed addresses."""
         parts, offset = T.linear(address)
+        signed = offset - (1 << 64) if offset >> 63 else offset
+        if not parts:
+            found = state.regions.get(T.const(0))
+            return (found, offset) if found is not None else None
         if len(parts) != 1:
             return None
         base, factor = next(iter(parts.items()))
-        if factor != 1 or base not in state.regions:
+        if factor != 1:
             return None
-        signed = offset - (1 << 64) if offset >> 63 else offset
-        return state.regions[base], signed
+        if base in state.regions:
+            return state.regions[base], signed
+        if base.op == "or" and state.aliases:
+            for alias in state.aliases:
+                others = [a for a in base.args if a is not alias.base]
+                if len(others) == 1 and self.holds(state, T.eq(T.band(others[0], T.const(~alias.mask)), T.const(0))):
+                    return state.regions[alias.region], signed
+        return None
+
+    def holds(self, state: State, condition: Term) -> bool:
+        """Is a condition true in all machines that a state stands for?"""
+        if condition.op == "const":
+            return bool(condition.aux)
+        key = (condition, *state.conditions)
+        if key not in self.known:
+            self.known[key] = not self.feasible([*state.conditions, T.not_(condition)])
+        return self.known[key]
+
+    def array(self, state: State, address: Term, size: int) -> tuple[Region, Part] | None:
+        """The array that an address with a computed part lies in, for all values of that part."""
+        parts, offset = T.linear(address)
+        base = next((b for b in parts if b in state.regions and parts[b] == 1), T.const(0))
+        region = state.regions.get(base)
+        if region is None:
+            return None
+        index = T.sub(T.sub(address, base), T.const(offset))
+        for part in region.parts:
+            if part.index is not None and part.low == offset and T.eq(part.index, index) is T.TRUE:
+                return region, part
+            if part.array and part.index is None:
+                inside = T.sub(T.sub(address, base), T.const(part.low))
+                if self.holds(state, T.less("ule", inside, T.const(part.high - part.low - size))):
+                    return region, part
+        return None
 
     def access(self, state: State, address: Term, size: int, write: Term | None) -> Term:
         """Load (write None) or store through a declared base; anything else is a fault of the path."""
+        verb = "store to" if write is not None else "load from"
         found = self.region(state, address)
-        if found is None:
-            state.faults.append(Access(state.pc, f"{'store to' if write else 'load from'} {T.show(address)}: no declared memory"))
-            raise Stuck("an access through an undeclared base")
+        if found is None or (found[0].parts and not any(p.low <= found[1] <= p.high - size for p in found[0].parts)):
+            indexed = self.array(state, address, size)
+            if indexed is None:
+                state.faults.append(Access(state.pc, f"{verb} {T.show(address)}: no declared memory"))
+                raise Stuck("an access through an undeclared base")
+            region, part = indexed
+            self.touch(state, region, part, write is None)
+            return self.element(state, region, part, address, size, write)
         region, offset = found
         if not region.low <= offset <= region.high - size:
-            state.faults.append(Access(state.pc, f"{'store to' if write else 'load from'} {region.name}{offset:+#x}: outside of it"))
+            state.faults.append(Access(state.pc, f"{verb} {region.name}{offset:+#x}: outside of it"))
         if region.memory is None:
             top = self.region(state, self.read(state, self.sp))
             if top is not None and top[0] is region and offset < top[1]:
-                state.faults.append(Access(state.pc, f"{'store to' if write else 'load from'} {region.name}{offset:+#x}: below the stack pointer, "
+                state.faults.append(Access(state.pc, f"{verb} {region.name}{offset:+#x}: below the stack pointer, "
                                                      "where an event may write at any time"))
-        if region.memory is not None:
-            self.check_needs(state, region.memory)
+        self.touch(state, region, next((p for p in region.parts if p.low <= offset <= p.high - size), None), write is None)
         if write is not None:
             region.content.store(offset, write)
             region.written |= set(range(offset, offset + size))
             return write
         return self.content(region, offset, size)
 
+    def element(self, state: State, region: Region, part: Part, address: Term, size: int, write: Term | None) -> Term:
+        """A byte of an array at a computed place: the array is one value, from which the byte is cut, or into which it is put."""
+        if part.index is not None:
+            if write is not None:
+                raise Stuck(f"a store to {part.name}, which the kernel keeps")
+            return part.holds if part.holds is not None else T.var(f"{part.name}@{region.epoch}", size * 8)
+        width = (part.high - part.low) * 8
+        whole = self.content(region, part.low, part.high - part.low)
+        base = next((b for b in T.linear(address)[0] if b in state.regions), T.const(0))
+        amount = T.shift("shl", T.resize(T.sub(T.sub(address, base), T.const(part.low)), width), T.const(3, width))
+        if write is None:
+            return T.resize(T.shift("shr", whole, amount), size * 8)
+        hole = T.inv(T.shift("shl", T.const((1 << (size * 8)) - 1, width), amount))
+        region.content.store(part.low, T.bor(T.band(whole, hole), T.shift("shl", T.resize(write, width), amount)))
+        region.written |= set(range(part.low, part.high))
+        return write
+
+    def touch(self, state: State, region: Region, part: Part | None, load: bool) -> None:
+        """What has to hold where memory is reached, and what a load does to a ghost."""
+        needs = self.spec.memories[region.memory].needs if region.memory is not None else ()
+        for need in (*needs, *(part.needs if part is not None else ())):
+            if self.spec.applies(need, self.configuration) and not self.holds(state, self.fact(state, need)):
+                now = state.ghosts.get(need.subject)
+                state.faults.append(Access(state.pc, f"{part.name if part is not None and region.parts else f'memory {region.name}'} needs "
+                                                     f"{need.subject} = {need.value}" + (f", but it is {now}" if now is not None else "")))
+        if part is not None and load and part.loads is not None and self.spec.applies(part.loads, self.configuration):
+            state.ghosts[part.loads.subject] = str(part.loads.value)
+
+    def fact(self, state: State, need: StateNeed) -> Term:
+        """Does a state or a flag bit have a value? One bit."""
+        declared = self.spec.states.get(need.subject)
+        if declared is None:
+            register, bit = self.spec.arch.places[need.subject]
+            return T.eq(self.read_bit(state, Bit(register, bit, need.subject)), T.const(int(need.value), 1))
+        if declared.ghost:
+            return T.boolean(state.ghosts.get(need.subject, "not known") == need.value)
+        out = T.TRUE
+        for meaning in declared.values[str(need.value)]:
+            if self.meaning is not None and meaning.register is not None and self.configuration.holds(meaning.guard):
+                now = T.band(self.read(state, meaning.register), T.const(meaning.mask))
+                out = T.band(out, T.eq(now, self.meaning(meaning.value, state)))
+        return out
+
     def content(self, region: Region, offset: int, size: int) -> Term:
         """What a region holds at an offset, without the rules for an access by code."""
         return region.content.load(offset, size, lambda o, n: self.initial(region, o, n))
 
     def initial(self, region: Region, offset: int, size: int) -> Term:
-        if size == 8 and offset in region.seeds:
+        if offset in region.seeds and region.seeds[offset].width == size * 8:
             return region.seeds[offset]
         return T.var(f"{region.name}{offset:+#x}.{size}@{region.epoch}", size * 8)
-
-    def check_needs(self, state: State, memory: str) -> None:
-        for need in self.spec.memories[memory].needs:
-            if not self.configuration.holds(need.guard):
-                continue
-            if need.subject in state.ghosts and state.ghosts[need.subject] != need.value:
-                state.faults.append(Access(state.pc, f"memory {memory} needs {need.subject} = {need.value}, but it is {state.ghosts[need.subject]}"))
 
     # ---- expressions of the .arch file and of the spec ----
 
@@ -253,6 +249,12 @@ class Machine:
             return T.resize(self.read_bit(state, expr), 64)
         if isinstance(expr, Mem):
             return self.access(state, self.value(state, expr.address, leaf), self.arch.word_bytes, None)
+        if isinstance(expr, SymbolRef):
+            return T.const(self.symbol(expr.name))
+        if isinstance(expr, Indexed):
+            return self.read(state, self.numbered(self.value(state, expr.number, leaf)))
+        if isinstance(expr, HookCall):
+            return T.opaque(expr.name, 64, *(self.value(state, a, leaf) for a in expr.arguments))
         if isinstance(expr, Unary):
             return unary(expr.op, self.value(state, expr.a, leaf))
         if isinstance(expr, Cast):
@@ -260,6 +262,26 @@ class Machine:
         if isinstance(expr, Binary):
             return binary(expr.op, self.value(state, expr.a, leaf), self.value(state, expr.b, leaf))
         raise Stuck(f"no value for {type(expr).__name__}")
+
+    def numbered(self, number: Term) -> str:
+        """The system register of a number."""
+        if number.value is None or number.value not in self.indexed:
+            raise Stuck(f"the system register {T.show(number)} is not known")
+        return self.indexed[number.value]
+
+    def symbol(self, name: str) -> int:
+        """The address of a place in the image."""
+        place = self.spec.symbols[name]
+        image = self.lifter.image
+        if place.kind == "symbol":
+            if name not in image.symbols:
+                raise Stuck(f"the image has no symbol {name}")
+            return image.symbols[name]
+        start = image.symbols.get(place.inside)
+        row = min((row for row in image.fixups if start is not None and row[0] >= start), default=None)
+        if row is None:
+            raise Stuck(f"the exception table has no row for {place.inside}")
+        return row[0] if place.kind == "fault" else row[1]
 
     # ---- running ----
 
@@ -296,9 +318,11 @@ class Machine:
         form = instruction.form
         following = state.pc + instruction.size
         if form is None:
-            # The lifter may know it, but its registers may not be ours, and nothing compared it with an emulator.
-            raise Stuck(f"{instruction.text} at {state.pc:#x}: no row of the .arch file describes it")
-        self.move_ghosts(state, form.name)
+            if not instruction.plain:
+                # The lifter may know it, but its registers may not be ours, and nothing compared it with an emulator.
+                raise Stuck(f"{instruction.text} at {state.pc:#x}: no row of the .arch file describes it")
+            return self.operations(state, instruction, following)
+        self.move_ghosts(state, form.name, instruction)
         if form.name == self.opens_irqs:
             state.faults.append(Access(state.pc, f"{instruction.text} lets interrupts in, and no step of the spec does"))
         if form.role == "return":
@@ -311,23 +335,39 @@ class Machine:
             return None
         return self.operations(state, instruction, following)
 
-    def move_ghosts(self, state: State, form: str) -> None:
+    def move_ghosts(self, state: State, form: str, instruction: Instruction) -> None:
         """A form moves each ghost that names it in a transition. From a value not known, the result is known when all values lead to one."""
         for ghost, moves in self.ghost_moves.get(form, {}).items():
-            after = {move.before: move.after for move in moves}
+            after = {move.before: move.after for move in moves if self.reads_right(state, move, instruction)}
             now = state.ghosts.get(ghost, "not known")
             reached = {after.get(value, value) for value in ([now] if now in self.spec.states[ghost].values else self.spec.states[ghost].values)}
             state.ghosts[ghost] = reached.pop() if len(reached) == 1 else "not known"
+
+    def reads_right(self, state: State, move: Transition, instruction: Instruction) -> bool:
+        """Does the instruction read the word that the transition names?"""
+        if not isinstance(move.operand, CellRef) or self.address is None:
+            return move.operand is None
+        wanted = self.address(move.operand, state)
+        form = instruction.form
+        return form is not None and any(isinstance(e, Reads) and self.value(state, e.address, self.bound(state, instruction)) is wanted for e in form.effects)
+
+    def bound(self, state: State, instruction: Instruction) -> Callable[[Expr], Term | None]:
+        """What operands, and the program counter, stand for in the rows of a form."""
+        pc = self.spec.arch.of_kind("pc")
+        def leaf(expr: Expr) -> Term | None:
+            if isinstance(expr, Operand):
+                bound = instruction.operands[expr.name]
+                return T.const(bound) if isinstance(bound, int) else self.read(state, bound)
+            if isinstance(expr, Reg) and expr.name == pc:
+                return T.const(instruction.address + instruction.size)
+            return None
+        return leaf
 
     def overlay(self, state: State, instruction: Instruction) -> None:
         """The .arch row is the semantics. Effects happen in the order written."""
         form = instruction.form
         assert form is not None
-        def leaf(expr: Expr) -> Term | None:
-            if isinstance(expr, Operand):
-                bound = instruction.operands[expr.name]
-                return T.const(bound) if isinstance(bound, int) else self.read(state, bound)
-            return None
+        leaf = self.bound(state, instruction)
         for effect in form.effects:
             if isinstance(effect, Swap):
                 a, b = self.value(state, effect.a), self.value(state, effect.b)
@@ -335,11 +375,15 @@ class Machine:
                 self.assign(state, effect.b, a, instruction)
             elif isinstance(effect, Assign):
                 self.assign(state, effect.place, self.value(state, effect.value, leaf), instruction, leaf)
+            elif isinstance(effect, Reads):
+                self.access(state, self.value(state, effect.address, leaf), effect.size, None)
 
     def assign(self, state: State, place: Expr, value: Term, instruction: Instruction | None = None,
                leaf: Callable[[Expr], Term | None] = lambda _: None) -> None:
         if isinstance(place, Operand) and instruction is not None:
             place = Reg(str(instruction.operands[place.name]))
+        if isinstance(place, Indexed):
+            place = Reg(self.numbered(self.value(state, place.number, leaf)))
         if isinstance(place, Reg):
             self.write(state, place.name, value)
         elif isinstance(place, Bit):
@@ -373,16 +417,14 @@ class Machine:
                 return False, None
             raise Stuck(f"{instruction.text}: the lifter has no semantics and the .arch file has no overlay row")
         if op.name in ("CALL", "BRANCH"):
-            target = op.inputs[0].offset
             if op.inputs[0].space != "ram":
                 raise Stuck(f"{instruction.text}: a loop inside one instruction")
-            name = self.calls.get(target)
-            if op.name == "CALL" or name is not None or not self.lifter.image.bytes_at(target, 1):
-                if name is None:
-                    raise Stuck(f"{instruction.text}: a call of {target:#x}, which is no C function")
-                state.pc = following
-                return True, Ending("call" if op.name == "CALL" else "jump", name, state, instruction.address)
-            state.pc = target
+            return True, self.go(state, instruction, op.inputs[0].offset, following if op.name == "CALL" else None)
+        if op.name == "RETURN":
+            target = self.get(state, unique, op.inputs[0])
+            if target.value is None:
+                raise Stuck(f"{instruction.text}: a return to {T.show(target)}")
+            state.pc = target.value
             return True, None
         if op.name == "CBRANCH":
             if op.inputs[0].space != "ram" or not last:
@@ -390,6 +432,48 @@ class Machine:
             condition = T.extract(self.get(state, unique, op.inputs[1]), 0, 1)
             return True, self.branch(state, op.inputs[0].offset, following, condition)
         raise Stuck(f"{instruction.text}: a jump to a computed address")
+
+    def go(self, state: State, instruction: Instruction, target: int, following: int | None) -> Ending | None:
+        """A call (`following`: where it comes back to) or a jump: to C, to code that is not followed, or within the image."""
+        name, op = self.calls.get(target), self.ops.get(target)
+        if name is not None:
+            state.pc = following if following is not None else instruction.address
+            return Ending("call" if following is not None else "jump", name, state, instruction.address)
+        if op is not None:
+            self.run_op(state, op.name)
+            if op.returns or following is None:
+                back = self.access(state, self.read(state, self.sp), self.spec.arch.word_bytes, None)
+                if back.value is None:
+                    raise Stuck(f"{instruction.text}: a return to {T.show(back)}")
+                state.pc = back.value
+            else:
+                state.pc = following
+            self.write(state, self.sp, T.add(self.read(state, self.sp), T.const(self.spec.arch.abi.return_address)))
+            return None
+        if not self.lifter.image.bytes_at(target, 1):
+            raise Stuck(f"{instruction.text}: {target:#x} is no C function, no op of the spec and no code of the image")
+        state.pc = target
+        return None
+
+    def run_op(self, state: State, name: str) -> None:
+        """Code that is not followed: its needs are checked, what it changes is new."""
+        op = self.spec.ops[name]
+        for need in op.needs:
+            if self.spec.applies(need, self.configuration):
+                state.checks.append(Check("op", f"{need.subject} = {need.value} where {name} runs", need.span, self.fact(state, need), tuple(state.conditions)))
+        count = sum(1 for done in state.done if done == name)
+        for register in op.clobbers:
+            self.write(state, register, T.var(f"{name}.{register}.{count}"))
+        for fact in op.sets:
+            if self.spec.applies(fact, self.configuration):
+                if fact.subject in self.spec.states:
+                    state.ghosts[fact.subject] = str(fact.value)
+                else:
+                    register, bit = self.spec.arch.places[fact.subject]
+                    self.write_bit(state, Bit(register, bit, fact.subject), T.const(int(fact.value)))
+        for place in op.writes:
+            state.given[getattr(place, "slot", "")] = T.var(f"{name}.{getattr(place, 'slot', '')}.{count}")
+        state.done += (name,)
 
     def branch(self, state: State, target: int, following: int, condition: Term) -> State | None:
         state.decided += 1
@@ -438,63 +522,3 @@ class Machine:
             return self.access(state, self.get(state, unique, op.inputs[1]), op.output.size, None)
         a = [self.get(state, unique, p) for p in op.inputs]
         return pcode(op.name, a, width)
-
-
-def pcode(name: str, a: list[Term], width: int) -> Term:
-    """The value of a p-code operation."""
-    if name in ("COPY", "INT_ZEXT"):
-        return T.resize(a[0], width)
-    if name == "INT_SEXT":
-        return T.resize(a[0], width, True)
-    if name == "SUBPIECE":
-        return T.extract(a[0], a[1].aux * 8, min(width, a[0].width - a[1].aux * 8))
-    if name == "PIECE":
-        return T.concat(a[0], a[1])
-    simple = {"INT_ADD": T.add, "INT_SUB": T.sub, "INT_MULT": T.mul, "INT_AND": T.band, "INT_OR": T.bor, "INT_XOR": T.bxor}
-    if name in simple:
-        return simple[name](a[0], a[1])
-    if name == "INT_NEGATE":
-        return T.inv(a[0])
-    if name == "INT_2COMP":
-        return T.sub(T.const(0, width), a[0])
-    shifts = {"INT_LEFT": "shl", "INT_RIGHT": "shr", "INT_SRIGHT": "sar"}
-    if name in shifts:
-        return T.shift(shifts[name], a[0], a[1])
-    if name in ("INT_EQUAL", "INT_NOTEQUAL"):
-        same = T.eq(a[0], a[1])
-        return T.resize(same if name == "INT_EQUAL" else T.not_(same), width)
-    compares = {"INT_LESS": "ult", "INT_LESSEQUAL": "ule", "INT_SLESS": "slt", "INT_SLESSEQUAL": "sle"}
-    if name in compares:
-        return T.resize(T.less(compares[name], a[0], a[1]), width)
-    if name in ("BOOL_AND", "BOOL_OR", "BOOL_XOR"):
-        return {"BOOL_AND": T.band, "BOOL_OR": T.bor, "BOOL_XOR": T.bxor}[name](a[0], a[1])
-    if name == "BOOL_NEGATE":
-        return T.bxor(a[0], T.const(1, a[0].width))
-    kept = {"POPCOUNT": "popcount", "INT_CARRY": "carry", "INT_SCARRY": "scarry", "INT_SBORROW": "sborrow"}
-    if name in kept:
-        return T.opaque(kept[name], width, *a)
-    raise Stuck(f"the p-code operation {name} is not modelled")
-
-
-def unary(op: str, a: Term) -> Term:
-    if op == "neg":
-        return T.sub(T.const(0), a)
-    return T.inv(a) if op == "inv" else T.not_(a)
-
-
-def binary(op: str, a: Term, b: Term) -> Term:
-    """An operation of the expression language."""
-    if op in ("and", "or"):
-        return T.band(a, b) if op == "and" else T.bor(a, b)
-    if op in ("eq", "ne"):
-        return T.eq(a, b) if op == "eq" else T.not_(T.eq(a, b))
-    if op in ("lt", "le", "gt", "ge"):
-        x, y = (a, b) if op in ("lt", "le") else (b, a)
-        return T.less("ult" if op in ("lt", "gt") else "ule", x, y)
-    if op in ("shl", "shr"):
-        return T.shift(op, a, b)
-    return {"add": T.add, "sub": T.sub, "band": T.band, "bor": T.bor, "bxor": T.bxor}[op](a, b)
-
-
-def arch_of(machine: Machine) -> Arch:
-    return machine.arch

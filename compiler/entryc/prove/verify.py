@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..image.image import Image
 from ..image.lift import Lifter
-from ..model.spec import VECTOR_TABLE, Call, Configuration, Path, Spec
+from ..model.expr import Expr, Reg
+from ..model.spec import VECTOR_TABLE, Call, Configuration, Frame, Path, Spec
 from ..source.finding import Finding
 from . import terms as T
-from .arrive import Arrivals
+from .arrive import Arrivals, slot_var, top_of
 from .claims import Claim, Claims
 from .expect import Exit, Outline, origins, outline
-from .machine import Ending, Machine, State
+from .machine import Machine
+from .state import Bytes, Ending, State, Stuck
 from .terms import Term
 
 RLIMIT = 20_000_000
@@ -168,17 +170,20 @@ class _Run:
         self.claims: list[Claim] = []
         self.not_checked: list[str] = []
         self.exits_done: set[tuple[Any, ...]] = set()
+        self.covered: set[int] = set()          # addresses of the instructions that some path ran
 
     def all(self) -> None:
         for path in self.spec.paths.values():
             if path.kind not in ("entry", "routine") or not self.configuration.holds(path.guard):
                 continue
-            if path.name not in self.image.symbols:
-                self.not_checked.append(f"{path.name}: the image has no such symbol")
+            symbol = path.placed[0] if path.placed else path.name
+            if symbol not in self.image.symbols or symbol in self.image.externs:
+                self.not_checked.append(f"{path.name}: the image has no symbol {symbol}")
                 continue
             if path.kind == "entry":
                 for origin in origins(path):
-                    self.entry(path, origin)
+                    if not (origin == "user" and path.paranoid and not self.arrivals.separate(path)):
+                        self.entry(path, origin)
             else:
                 self.routine(path)
         self.tables()
@@ -198,46 +203,124 @@ class _Run:
                                      T.boolean(target == self.image.symbols[path.name]), (), f"{instruction.text} stands there"))
 
     def entry(self, path: Path, origin: str) -> None:
-        stub = path.name if path.origin != "any" else f"{path.name} from {origin}"
-        way = outline(self.spec, path, origin, self.configuration)
-        target = way.target
-        claims = Claims(self.arrivals, way, stub)
-        if target is None:
-            self.not_checked.append(f"{stub}: the spec calls no C function")
-            return
-        start = self.arrivals.event(path, origin, self.image.symbols[path.name])
-        end = self.arrivals.frame_end(start, path, origin)
-        before = start.copy()
+        for arrival in self.arrivals.arrivals(path, origin):
+            where = arrival or (origin if path.origin == "any" else "")
+            way = outline(self.spec, path, origin, self.configuration, arrival)
+            stub = path.name + (f" from {where}" if where else "")
+            if not way.stages:
+                self.not_checked.append(f"{stub}: the spec calls no C function")
+                continue
+            try:
+                for label, start in self.arrivals.event(path, origin, arrival, self.address(path)):
+                    self.stages(way, Claims(self.arrivals, way, stub + (f", {label}" if label else "")), start)
+            except Stuck as problem:
+                self.not_checked.append(f"{stub}: {problem}")
+
+    def address(self, path: Path) -> int:
+        """Where an entry point starts."""
+        symbol, shift = path.placed or (path.name, 0)
+        return self.image.symbols[symbol] + shift
+
+    def stages(self, way: Outline, claims: Claims, start: State) -> None:
+        """From the event to each C function in turn, and on to the returns."""
+        end = self.arrivals.frame_end(start, way.path, way.origin)
+        if end is not None:
+            end = T.sub(end, T.const(way.room))
         if not self.solver.feasible(start.conditions):
-            self.not_checked.append(f"{stub}: its assumptions contradict each other")
+            self.not_checked.append(f"{claims.stub}: its assumptions contradict each other")
             return
-        endings = self.machine.run(start)
-        kind = "call" if isinstance(target, Call) else "jump"
-        reached = False
-        for ending in endings:
-            if claims.ending(ending, kind, target.callee, target.span):
-                reached = True
-                address = claims.at_call(before, ending, target, end)
-                if isinstance(target, Call) and address is not None:
-                    self.exits(way, claims, ending, address)
-        claims.reached(f"{target.callee} is reached", target.span, reached, endings, before)
+        first, states = start.copy(), [start]
+        found = {r: self.machine.read(start, r) for r in self.spec.arch.registers if r != self.spec.arch.of_kind("pc")}
+        for number, stage in enumerate(way.stages):
+            target, last = stage.target, stage is way.stages[-1]
+            reached, following, all_endings = False, [], []
+            for state in states:
+                before = state.copy()
+                endings = self.machine.run(state)
+                all_endings += endings
+                kinds = ("call", "jump") if isinstance(target, Call) else ("jump",)
+                for ending in endings:
+                    if not claims.ending(ending, ending.kind if ending.kind in kinds else kinds[0], target.callee, target.span):
+                        continue
+                    reached = True
+                    address = claims.at_call(before if number == 0 else self.as_found(before, found), ending, stage, end)
+                    if isinstance(target, Call) and address is not None:
+                        if last:
+                            self.exits(way, claims, ending, address)
+                        else:
+                            following += self.resume(claims, ending, target, address, number)
+                    self.covered.update(ending.state.trace)
+            claims.reached(f"{target.callee} is reached", target.span, reached, all_endings, first)
+            states = following
+            if isinstance(target, Call) and target.move is not None:
+                end = top_of(target.move.stack)
         self.claims += claims.out
+
+    def as_found(self, state: State, found: dict[str, Term]) -> State:
+        """A state with the registers that the interrupted code had: what claims of later C functions compare with."""
+        out = state.copy()
+        for register, value in found.items():
+            if self.spec.arch.registers[register].kind != "flags":
+                self.machine.write(out, register, value)
+        return out
+
+    def resume(self, claims: Claims, ending: Ending, target: Call, address: Term, number: int) -> list[State]:
+        """After a C function that gives the frame back at another place. One that was jumped to returns to the caller."""
+        if target.move is None:
+            claims.unclear("ending", f"{target.callee} comes back", target.span, "only a function that moves the frame can come before another one")
+            return []
+        pc, sp = self.back(ending)
+        if pc is None:
+            claims.unclear("ending", f"{target.callee} comes back", target.span, "the return address is not known")
+            return []
+        state, new = self.arrivals.moved(ending.state, pc, target, address, sp, number)
+        self.machine.write(state, self.spec.arch.abi.result, new)
+        return [state]
+
+    def back(self, ending: Ending) -> tuple[int | None, Term]:
+        """Where a C function comes back to, and the stack pointer then."""
+        abi = self.spec.arch.abi
+        sp = T.add(self.machine.read(ending.state, self.arrivals.sp), T.const(abi.return_address))
+        if ending.kind == "call":
+            return ending.state.pc, sp
+        if abi.link:
+            return self.machine.read(ending.state, abi.link).value, sp
+        found = self.machine.region(ending.state, self.machine.read(ending.state, self.arrivals.sp))
+        return (self.machine.content(found[0], found[1], self.spec.arch.word_bytes).value if found is not None else None), sp
 
     def exits(self, way: Outline, claims: Claims, ending: Ending, address: Term) -> None:
         """From the C function's return to each return instruction."""
-        target = way.target
+        target = way.stages[-1].target
         assert isinstance(target, Call)
-        abi = self.spec.arch.abi
-        sp = T.add(self.machine.read(ending.state, self.arrivals.sp), T.const(abi.return_address))
+        pc, sp = self.back(ending)
+        if pc is None:
+            claims.unclear("ending", f"{target.callee} comes back", target.span, "the return address is not known")
+            return
         frame = way.frame(self.spec)
         for exit in way.exits:
-            kept = tuple(self.machine.read(ending.state, r) for r in abi.preserved)
-            key = (ending.state.pc, address, sp, kept, exit.path.name, exit.index, way.origin, target.contract)
+            exit = self.decided(exit, frame)
+            kept = tuple(self.machine.read(ending.state, r) for r in self.spec.arch.abi.preserved)
+            states = tuple(self.machine.read(ending.state, m.register) for name in self.spec.keeps.get(target.contract, ())
+                           for ms in self.spec.states[name].values.values() for m in ms if m.register)
+            key = (pc, address, sp, kept, states, exit.path.name, exit.index, way.origin, way.arrival, target.contract)
             if key in self.exits_done:
                 continue
             self.exits_done.add(key)
-            start = self.arrivals.after_call(ending.state, ending.state.pc, frame, address, sp, target.contract, exit)
+            start = self.arrivals.after_call(ending.state, pc, frame, address, sp, target.contract, exit)
             self.one_exit(way, claims, start, exit, address)
+
+    def decided(self, exit: Exit, frame: Frame | None) -> Exit:
+        """An exit with what then holds of the frame: where it goes back to, or what C promises."""
+        homes = {s.home: s.name for s in frame.slots.values()} if frame is not None else {}
+        def leaf(e: Expr) -> Term | None:
+            return slot_var(homes[e.name]) if isinstance(e, Reg) and e.name in homes else None
+        condition = T.TRUE
+        if exit.by_origin and self.spec.arch.origin is not None:
+            user = self.machine.value(_NOTHING, self.spec.arch.origin, leaf)
+            condition = user if exit.path.origin == "user" else T.not_(user)
+        if exit.given is not None:
+            condition = T.band(condition, self.arrivals.meaning(exit.given, 2, {}))
+        return replace(exit, condition=condition if condition is not T.TRUE else None)
 
     def one_exit(self, way: Outline, claims: Claims, start: State, exit: Exit, address: Term) -> None:
         possible = self.solver.check(start.conditions)
@@ -249,9 +332,8 @@ class _Run:
             if claims.ending(ending, "return", exit.step.name, exit.step.span):
                 reached = True
                 claims.at_return(before, ending, exit, way.frame(self.spec), address)
-                faults = ending.state.faults
-                claims.add("memory", f"only declared memory is touched up to {exit.step.name}", exit.step.span, T.boolean(not faults), ending.state,
-                           "; ".join(f"{f.address:#x}: {f.text}" for f in faults[:3]))
+                claims.faults(ending.state, f"only declared memory is touched up to {exit.step.name}", exit.step.span)
+            self.covered.update(ending.state.trace)
         claims.reached(f"{exit.step.name} is reached for {exit.method}", exit.step.span, reached, endings, before)
 
     def routine(self, path: Path) -> None:
@@ -263,3 +345,6 @@ class _Run:
         if not way.exits:
             self.not_checked.append(f"{path.name}: the spec gives it no return")
         self.claims += claims.out
+
+
+_NOTHING = State(0, Bytes(), {}, {}, {}, [], [], [])

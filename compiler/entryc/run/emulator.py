@@ -38,6 +38,8 @@ class Emulator:
     def can(self, name: str) -> bool:
         """Can the emulator read and write the register?"""
         register = self.arch.registers[name]
+        if not register.facts.get("emulated", 1):
+            return False
         return self.number(register) is not None or "indexed" in register.facts
 
     def write(self, name: str, value: int) -> None:

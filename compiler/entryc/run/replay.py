@@ -9,7 +9,8 @@ from ..image.lift import Lifter
 from ..model.spec import Spec
 from ..prove import terms as T
 from ..prove.claims import Witness
-from ..prove.machine import Machine, State
+from ..prove.machine import Machine
+from ..prove.state import State
 from ..prove.verify import Verdict
 from .emulator import Emulator, NotHere
 
@@ -41,7 +42,7 @@ def replay_all(spec: Spec, image: Image, refuted: Sequence[Verdict]) -> dict[int
 def _values(state: State, model: dict[str, int]) -> dict[str, int]:
     """The model, with every memory base at an address that the emulator can map, and distinct values where the model leaves a choice."""
     values = dict(model)
-    for index, base in enumerate(sorted(state.regions, key=lambda t: str(t.aux)), 1):
+    for index, base in enumerate(sorted((b for b in state.regions if b.value is None), key=lambda t: str(t.aux)), 1):
         values[str(base.aux)] = MEMORY + index * STRIDE
     return values
 
@@ -69,12 +70,13 @@ def replay(spec: Spec, image: Image, verdict: Verdict) -> str:
     for start, data in image.segments:
         emulator.code(start - first + CODE, data)
     for base, region in state.regions.items():
-        at = values[str(base.aux)]
-        emulator.map(at + region.low, region.high - region.low + 16)
+        at = values[str(base.aux)] if base.value is None else base.value
+        for low, high in [(p.low, p.high) for p in region.parts] or [(region.low, region.high)]:
+            emulator.map(at + low, high - low + 16)
         for offset, term in region.seeds.items():
             _fill(values, term)
             if region.low <= offset < region.high:
-                emulator.store(at + offset, T.evaluate(term, values).to_bytes(8, "little"))
+                emulator.store(at + offset, T.evaluate(term, values).to_bytes(term.width // 8, "little"))
         for offset, (term, part) in region.content.cells.items():
             _fill(values, term)
             emulator.store(at + offset, bytes([T.evaluate(term, values) >> (8 * part) & 0xFF]))
