@@ -156,7 +156,8 @@ class _Builder:
         self.context.collector.stop_if_failed()
         check.check(self.spec, self.context.collector)
         self.context.collector.stop_if_failed()
-        check_c.check_c(self.spec, self.context.collector)
+        if self.spec.target == "bare":
+            check_c.check_c(self.spec, self.context.collector)
 
     def _defaults(self) -> None:
         if not self.spec.configurations:
@@ -306,7 +307,7 @@ class _Builder:
         guard = self.context.guard(node)
         out: list[StateNeed] = []
         for fact in trees(node, "fact"):
-            subject, token = str(fact.children[0]), tokens(fact)[-1]
+            subject, token = str(fact.children[0]), tokens(fact)[1]
             span = self.context.span(fact)
             value: str | int = int_of(token) if token.type == "INT" else str(token)
             known = [*self.spec.states, *self.spec.arch.places, "stack", "gprs"]
@@ -321,7 +322,11 @@ class _Builder:
                     self.context.error("E218", "the only need of gprs is 'cleared'", span)
             elif subject != "stack":
                 self.context.known(known, subject, span, "state")
-            out.append(StateNeed(subject, value, guard, span))
+            but = first(fact, "but")
+            spared = tuple(str(t) for t in tokens(but, "NAME")) if but is not None else ()
+            for register in spared:
+                self.context.known(self.spec.arch.gprs if subject == "gprs" else (), register, span, "general register")
+            out.append(StateNeed(subject, value, guard, span, spared))
         return tuple(out)
 
     def _memory(self, node: Node) -> None:
@@ -444,10 +449,20 @@ class _Builder:
         if region is not None:
             self.context.known(self.spec.regions, region, span, "region")
         size = int_of(tokens(node, "INT")[0])
-        if size < 1024 or size % self.spec.arch.abi.align:
+        if (size < 1024 and first(node, "bottom") is None) or size % self.spec.arch.abi.align:
             self.context.error("E221", f"a stack of {size} bytes is too small or not aligned", span)
         self.spec.stacks[name] = Stack(name, self.context.expr(top) if top is not None else None, entered[0] if entered else None, size, span,
-                                        tuple(entered[1:]), region)
+                                        tuple(entered[1:]), region, *self._bottom(node))
+
+    def _bottom(self, node: Node) -> tuple[Expr | None, tuple[Expr, int, str] | None]:
+        """bottom CELL alias CELL by MASK in REGION."""
+        item = first(node, "bottom")
+        if item is None:
+            return None, None
+        low, other = (self.context.expr(n) for n in trees(item, "name"))
+        region = str(tokens(item, "NAME")[0])
+        self.context.known(self.spec.regions, region, self.context.span(item), "region")
+        return low, (other, int_of(tokens(item, "INT")[0]), region)
 
     def _boundary(self, node: Node) -> None:
         origin = str(tokens(node, "BOUND")[0])

@@ -10,7 +10,7 @@ from ..source.text import SourceFile, Span
 from .context import Context
 from .expr import Bit, Expr, Reg, SlotRef
 from .names import Node, first, int_of, text_of, tokens, trees
-from .spec import Call, Clear, Do, ExitTo, Goto, Jump, Label, Origin, Path, Restore, ReturnStep, Room, Save, Set, SetState, Step, SwitchStack
+from .spec import Call, Clear, Do, ExitTo, Goto, Jump, Label, Origin, Path, Restore, ReturnStep, Room, Save, Set, SetState, Step, SwitchStack, Through
 from .surroundings import ANYWHERE, KEPT, Guard, Move
 
 MAX_PATHS = 5000
@@ -180,13 +180,14 @@ class _Steps:
         bound = node.children.index(tokens(node, "BOUND")[0])
         frames = [str(t) for t in text[1:] if node.children.index(t) < bound]
         loses = [str(t) for t in text[1:] if node.children.index(t) > bound]
-        frame = frames[0] if frames else None
+        frame, given = frames[0] if frames else None, first(node, "given")
         if frame is not None:
             self.context.known(self.spec.frames, frame, span, "frame")
         for register in loses:
             self.context.known(self.spec.arch.registers, register, span, "register")
         self._put(Path(names[0], "exit", self.steps(trees(node, "body")[0], guard, _Scope(frame, {})), guard, span,
-                       origin=origin, frame=frame, loses=tuple(loses)))
+                       origin=origin, frame=frame, loses=tuple(loses), given=self.context.expr(given.children[0]) if given is not None else None,
+                       reason=text_of(tokens(given, "STRING")[0]) if given is not None else ""))
 
     def _routine(self, node: Node) -> None:
         name, frame = (str(t) for t in tokens(node, "NAME")[:2])
@@ -269,6 +270,8 @@ class _Steps:
             for token in tokens(node, "NAME"):
                 self.context.known(self.spec.ops, str(token), self.context.span(token), "op")
             return [Do(span, guard | self.spec.ops[str(t)].guard, str(t)) for t in tokens(node, "NAME") if str(t) in self.spec.ops]
+        if kind == "through":
+            return Through(span, guard, str(tokens(node, "NAME")[0]))
         if kind == "room":
             return Room(span, guard, int_of(tokens(node, "INT")[0]))
         if kind == "exit_origin":
@@ -386,7 +389,7 @@ class _Steps:
         """Every goto, exit and method target exists, and is of the right kind."""
         for path in self.spec.paths.values():
             for step in _flat(path.steps):
-                if isinstance(step, Goto):
+                if isinstance(step, (Goto, Through)):
                     names = [p.name for p in self.spec.of_kind("path")]
                     self.context.known(names, step.path, step.span, "path")
                 elif isinstance(step, ExitTo):

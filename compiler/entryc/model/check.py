@@ -7,7 +7,7 @@ from ..source.text import Span
 from .build_steps import flat_steps
 from .expr import Binary, Expr, Num, SetupRef, constant, evaluate, is_constant, show, walk
 from .names import near
-from .spec import Call, CStep, ExitTo, Frame, Handler, Label, Path, Save, Spec
+from .spec import Call, CStep, ExitTo, Frame, Goto, Handler, Label, Path, Save, Spec, Through
 
 
 def check(spec: Spec, collector: Collector) -> None:
@@ -50,7 +50,6 @@ def _saving(path: Path) -> list[Save]:
 
 def _reachable_saves(spec: Spec, path: Path) -> list[Save]:
     """Saves on the way from an entry, through its gotos."""
-    from .spec import Goto
     seen: set[str] = set()
     todo, out = [path], []
     while todo:
@@ -60,7 +59,7 @@ def _reachable_saves(spec: Spec, path: Path) -> list[Save]:
         seen.add(current.name)
         out += _saving(current)
         for step in flat_steps(current.steps):
-            if isinstance(step, Goto) and step.path in spec.paths:
+            if isinstance(step, (Goto, Through)) and step.path in spec.paths:
                 todo.append(spec.paths[step.path])
     return out
 
@@ -336,11 +335,10 @@ def _tables(spec: Spec, collector: Collector) -> None:
 
 def _reached(spec: Spec, collector: Collector) -> None:
     """Every path and exit is used."""
-    from .spec import Goto
     used = {m.exit for m in spec.methods.values()}
     for path in spec.paths.values():
         for step in flat_steps(path.steps):
-            if isinstance(step, Goto):
+            if isinstance(step, (Goto, Through)):
                 used.add(step.path)
             elif isinstance(step, ExitTo):
                 used.update(step.targets)

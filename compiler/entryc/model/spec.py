@@ -123,6 +123,8 @@ class Stack:
     span: Span
     also: tuple[str, ...] = ()                  # further hardware stacks that lead to it
     region: str | None = None
+    bottom: Expr | None = None                  # the cell that holds its lowest address
+    alias: tuple[Expr, int, str] | None = None  # a second view: the cell with its lowest address, bits that may be set in it, its region
 
 
 @dataclass(frozen=True)
@@ -284,6 +286,13 @@ class Do(Step):
 
 
 @dataclass(frozen=True)
+class Through(Step):
+    """through PATH: its steps stand here."""
+
+    path: str
+
+
+@dataclass(frozen=True)
 class Room(Step):
     """room 48: the frame lies so many bytes below what the CPU pushed, which is copied down."""
 
@@ -317,6 +326,8 @@ class Path:
     frame: str | None = None                    # exit and routine: the frame that it works on
     user_may_raise: bool = False                # gate privilege
     loses: tuple[str, ...] = ()                 # exit: registers that the caller does not get back
+    given: Expr | None = None                   # exit: what C promises of the frame
+    reason: str = ""                            # exit: why that is so
     stack: str | None = None                    # entry: the stack that the vector's gate names
     paranoid: bool = False                      # entry: it may interrupt the kernel anywhere
     placed: tuple[str, int] | None = None       # entry: symbol and displacement, when it has no symbol of its own

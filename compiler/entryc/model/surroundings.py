@@ -22,6 +22,7 @@ class StateNeed:
     value: str | int
     guard: Guard
     span: Span
+    but: tuple[str, ...] = ()                   # gprs: these may hold anything
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from itertools import product
 
 from ..model.expr import BaseRef, Bit, CellRef, Expr, Reg, SetupRef, SlotRef, UserRef
-from ..model.spec import Call, Frame, Path
+from ..model.spec import Call, Frame, Path, Stack
 from ..model.surroundings import ANY, ANYWHERE, Boundary, StateNeed
 from . import terms as T
 from .expect import Exit
 from .machine import Machine
-from .state import Bytes, Part, Region, State
+from .state import Alias, Bytes, Part, Region, State
 from .terms import Term
 
 STACK_BELOW = 16384
@@ -84,8 +84,14 @@ class Arrivals:
 
     def cell(self, cell: CellRef, epoch: int) -> Term:
         """What a cell holds before the code writes to it: the top of a stack, or anything."""
-        stack = next((s for s in self.spec.stacks.values() if s.top == cell), None)
-        return top_of(stack.name) if stack is not None else T.var(f"{cell.memory}.{cell.cell}@{epoch}")
+        for stack in self.spec.stacks.values():
+            if stack.top == cell:
+                return top_of(stack.name)
+            if stack.bottom == cell:
+                return T.var(f"bottom.{stack.name}")
+            if stack.alias is not None and stack.alias[0] == cell:
+                return T.var(f"alias.{stack.name}")
+        return T.var(f"{cell.memory}.{cell.cell}@{epoch}")
 
     def place(self, memory: str, cell: str) -> int | None:
         """The offset of a cell in its block; None when the image lacks its symbol."""
@@ -118,8 +124,19 @@ class Arrivals:
                 region.parts, region.high = tuple(parts), 1 << 64
             state.regions[base] = region
         for stack in self.spec.stacks.values():
+            if stack.bottom is not None:
+                self.bottomed(state, stack, epoch)
+                continue
             state.regions[top_of(stack.name)] = self.stack_region(top_of(stack.name), f"stack {stack.name}", -stack.size, 0, stack.region, epoch, stack.name)
         return state
+
+    def bottomed(self, state: State, stack: Stack, epoch: int) -> None:
+        """A stack that is known by its lowest address, with its second view."""
+        base = T.var(f"bottom.{stack.name}")
+        state.regions[base] = self.stack_region(base, f"stack {stack.name}", 0, stack.size, stack.region, epoch, stack.name)
+        if stack.alias is not None:
+            rule = self.spec.regions[stack.alias[2]]
+            state.aliases += (Alias(T.var(f"alias.{stack.name}"), stack.alias[1], base, Part(0, stack.size, f"stack {stack.name}", rule.needs, rule.loads)),)
 
     def pure(self, expr: Expr) -> Term:
         """An expression without machine state."""
@@ -165,11 +182,12 @@ class Arrivals:
         """The names of the special boundaries that an entry point can come from, with this origin; "" is the ordinary one."""
         if origin == "kernel" and path.paranoid:
             return [ANYWHERE]
-        return [""] + [b.name for b in self.specials(path, origin)]
+        return [""] + [b.name for b in self.specials(path, origin) if not b.numbers or path.number in b.numbers]
 
     def specials(self, path: Path, origin: str) -> list[Boundary]:
+        """The special boundaries of an origin in this configuration. Only the vectors that one names strike there: that is assumed."""
         return [b for b in self.spec.boundaries.values() if b.condition is not None and b.origin == origin and self.machine.configuration.holds(b.guard)
-                and path.origin == "any" and (not b.numbers or path.number in b.numbers)]
+                and path.origin == "any"]
 
     def event(self, path: Path, origin: str, arrival: str, address: int) -> Iterator[tuple[str, State]]:
         """The machine as the event leaves it: interrupted values everywhere, then what the CPU does. One state for each combination of unknown states."""

@@ -173,6 +173,9 @@ class Claims:
             self.equal("stack", f"frame {frame.name} ends where its stack began", target.span, T.add(address, T.const(frame.size)), end, state)
         gap = T.sub(address, self.machine.read(state, self.arrivals.sp))
         live = gap.value is not None and gap.value < 1 << 63
+        top = self.machine.region(state, self.machine.read(state, self.arrivals.sp))
+        if self.outline.stages[0].target is not target and top is not None and found is not None and top[0].base is not found[0].base:
+            live = True                         # C has put the frame on another stack
         self.add("stack", "the frame is not below the stack pointer", target.span, T.boolean(live), state, f"frame - sp = {T.show(gap)}")
         return address if where else None
 
@@ -296,7 +299,7 @@ class Claims:
             elif need.subject == "gprs":
                 used = set(abi.args[:len(target.arguments)]) | ({abi.link} if abi.link and isinstance(target, Call) else set()) | self.outline.keeping
                 for register in self.arch.gprs:
-                    if register not in used:
+                    if register not in used and register not in need.but:
                         value = self.machine.read(state, register)
                         seen = sorted(str(v.aux) for v in T.leaves(value) if self.users(str(v.aux)))
                         self.add("clear", f"{register} holds no user value when C starts", need.span, T.boolean(not seen), state, f"it is {T.show(value)}")
@@ -416,6 +419,7 @@ class Claims:
         moves = [s for s in path.steps if isinstance(s, Set) and self.machine.configuration.holds(s.guard)]
         self.system_registers(before, state, span, moves, frozenset(used), returning=True)
         self.hardware_stack(state, row, str(origin), span)
+        self.through_alias(state, frame, span)
         self.untouched(state, moves, span, 2)
         self.stops(ending, row, span)
 
@@ -435,6 +439,7 @@ class Claims:
 
     def restored(self, state: State, final: dict[str, Term], row: Return, frame: Frame, path: Path, address: Term, origin: str, span: Span) -> None:
         sp = self.arrivals.sp
+        own = {slot_var(s.name) for s in frame.slots.values() if s.home is not None}       # what user mode had, in any register
         for slot in frame.slots.values():
             if slot.home is None:
                 continue
@@ -443,7 +448,8 @@ class Claims:
             if actual is None:
                 actual = self.machine.read(state, slot.home)
             if slot.home in path.loses:
-                self.add("leak", f"{slot.home} carries no kernel value", span, T.boolean(not list(T.leaves(actual)) or actual is slot_var(slot.name)), state)
+                self.add("leak", f"{slot.home} carries no kernel value", span, T.boolean(not list(T.leaves(actual)) or actual in own), state,
+                         f"it is {T.show(actual)}")
             elif slot.home == sp and sp not in final and origin == "kernel":
                 self.equal("return", "sp is what it was before the event", slot.span, actual, T.add(address, T.const(frame.size)), state)
             else:
@@ -465,6 +471,16 @@ class Claims:
         if origin == "user" and sets_sp and banked:
             self.equal("stack", f"{banked[0].entered} is back at the top of stack {banked[0].name}", span,
                        self.machine.read(state, self.arrivals.sp), top_of(banked[0].name), state)
+
+    def through_alias(self, state: State, frame: Frame | None, span: Span) -> None:
+        """A return through the second view of a stack keeps the bits of the stack pointer that the view leaves open: what the return does not set."""
+        sp = self.machine.read(state, self.arrivals.sp)
+        slot = next((s for s in frame.slots.values() if s.home == self.arrivals.sp), None) if frame is not None else None
+        for alias in state.aliases:
+            if slot is not None and any(part.op == "or" and alias.base in part.args for part in T.linear(sp)[0]):
+                mask = T.const(alias.mask)
+                self.equal("return", f"bits {alias.mask:#x} of {self.arrivals.sp} are those of {slot.name} where the return is executed", span,
+                           T.band(sp, mask), T.band(slot_var(slot.name), mask), state)
 
     def stops(self, ending: Ending, row: Return, span: Span) -> None:
         address = ending.address

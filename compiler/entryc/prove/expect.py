@@ -25,6 +25,7 @@ from ..model.spec import (
     SetState,
     Spec,
     Step,
+    Through,
 )
 from .terms import Term
 
@@ -111,7 +112,7 @@ def _steps(spec: Spec, path: Path, steps: tuple[Step, ...], origin: str, arrival
     for step in steps:
         if not configuration.holds(step.guard):
             continue
-        if isinstance(step, Goto):
+        if isinstance(step, (Goto, Through)):
             target = spec.paths[step.path]
             yield from _steps(spec, target, target.steps, origin, arrival, configuration)
         elif isinstance(step, Origin):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..image.lift import Instruction, Lifter, Op, Place
 from ..model.arch import Assign, Reads, Swap
@@ -126,7 +127,7 @@ class Machine:
             for alias in state.aliases:
                 others = [a for a in base.args if a is not alias.base]
                 if len(others) == 1 and self.holds(state, T.eq(T.band(others[0], T.const(~alias.mask)), T.const(0))):
-                    return state.regions[alias.region], signed
+                    return replace(state.regions[alias.region], parts=(alias.part,)), signed
         return None
 
     def holds(self, state: State, condition: Term) -> bool:
@@ -149,7 +150,7 @@ class Machine:
         for part in region.parts:
             if part.index is not None and part.low == offset and T.eq(part.index, index) is T.TRUE:
                 return region, part
-            if part.array and part.index is None:
+            if part.array and part.index is None and size <= part.high - part.low:
                 inside = T.sub(T.sub(address, base), T.const(part.low))
                 if self.holds(state, T.less("ule", inside, T.const(part.high - part.low - size))):
                     return region, part
@@ -227,6 +228,11 @@ class Machine:
 
     def content(self, region: Region, offset: int, size: int) -> Term:
         """What a region holds at an offset, without the rules for an access by code."""
+        for start, seed in region.seeds.items():
+            # A part of a known word: the word is put there first, so that later loads of all of it find the same term.
+            wide = seed.width // 8
+            if start < offset + size and offset < start + wide and not any(start + i in region.content.cells for i in range(wide)):
+                region.content.store(start, seed)
         return region.content.load(offset, size, lambda o, n: self.initial(region, o, n))
 
     def initial(self, region: Region, offset: int, size: int) -> Term:

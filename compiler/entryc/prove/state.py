@@ -94,6 +94,7 @@ class Alias:
     base: Term
     mask: int
     region: Term
+    part: Part
 
 
 @dataclass(frozen=True)

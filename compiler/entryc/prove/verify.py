@@ -318,8 +318,9 @@ class _Run:
         if exit.by_origin and self.spec.arch.origin is not None:
             user = self.machine.value(_NOTHING, self.spec.arch.origin, leaf)
             condition = user if exit.path.origin == "user" else T.not_(user)
-        if exit.given is not None:
-            condition = T.band(condition, self.arrivals.meaning(exit.given, 2, {}))
+        for promise in (exit.given, exit.path.given):
+            if promise is not None:
+                condition = T.band(condition, self.arrivals.meaning(promise, 2, {}))
         return replace(exit, condition=condition if condition is not T.TRUE else None)
 
     def one_exit(self, way: Outline, claims: Claims, start: State, exit: Exit, address: Term) -> None:
