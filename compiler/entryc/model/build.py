@@ -435,6 +435,10 @@ class _Builder:
 
     def _after(self, node: Node) -> None:
         self.spec.after_decision += tuple((n.subject, str(n.value)) for n in self._facts(node))
+        on = first(node, "on_registers")
+        for token in tokens(on, "NAME") if on is not None else ():
+            self.context.known(self.spec.arch.registers, str(token), self.context.span(token), "register")
+            self.spec.decided_by += (str(token),)
 
     def _stack(self, node: Node) -> None:
         name = str(tokens(node, "NAME")[0])

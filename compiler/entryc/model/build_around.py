@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .context import Context
-from .expr import SlotRef
+from .expr import SlotRef, show, walk
 from .names import Node, first, int_of, text_of, tokens, trees
 from .surroundings import ANY, ANYWHERE, KEPT, Assume, Boundary, Op, Region, StateNeed
 
@@ -70,8 +70,13 @@ class Around:
         for fact in sets:
             if fact.subject in self.spec.states and not self.spec.states[fact.subject].ghost:
                 self.context.error("E226", f"an op cannot set state '{fact.subject}': its values are facts about registers", fact.span)
+        promises = tuple((self.context.expr(row.children[0]), text_of(row.children[1])) for row in trees(node, "op_promises"))
+        for promise, _ in promises:
+            for part in walk(promise):
+                if isinstance(part, SlotRef) and part not in writes:
+                    self.context.error("E226", f"op '{name}' does not write {show(part)}: it cannot promise anything of it", part.span)
         self.spec.ops[name] = Op(name, symbol, tuple(f for row in trees(node, "op_needs") for f in self.facts(row)), clobbers, sets, writes,
-                                 bool(trees(node, "op_returns")), self.context.guard(node), span)
+                                 bool(trees(node, "op_returns")), promises, self.context.guard(node), span)
 
     def assume(self, node: Node) -> None:
         """assume CONDITION "reason"."""

@@ -9,7 +9,7 @@ from lark import Token
 from ..source.finding import Collector
 from ..source.parse import span_of
 from ..source.text import SourceFile, Span
-from .expr import BaseRef, Bit, CellRef, Expr, FrameRef, Local, Num, NumberRef, Reg, SetupRef, SlotRef, SymbolRef, UserRef
+from .expr import BaseRef, Bit, CellRef, Expr, FoundRef, FrameRef, Local, Num, NumberRef, Reg, SetupRef, SlotRef, SymbolRef, UserRef
 from .names import Expressions, Node, near, tokens, trees
 from .spec import Spec
 from .surroundings import Guard
@@ -111,6 +111,10 @@ class Context:
         elif head == "user":
             if self.known(arch.registers, rest, span, "register"):
                 return UserRef(rest, span=span)
+            return Num(0, span=span)
+        elif head == "interrupted":
+            if self.known(arch.registers, rest, span, "register"):
+                return FoundRef(rest, span=span)
             return Num(0, span=span)
         elif head == "setup":
             if self.known(arch.setups, rest, span, "setup value"):

@@ -109,6 +109,13 @@ class UserRef(Expr):
 
 
 @dataclass(frozen=True)
+class FoundRef(Expr):
+    """interrupted.cr3: what a register held when the event came."""
+
+    register: str
+
+
+@dataclass(frozen=True)
 class SetupRef(Expr):
     """setup.star_user: a value that the kernel programmed into the CPU."""
 
@@ -257,6 +264,8 @@ def show(expr: Expr) -> str:
         return f"indexed({show(expr.number)})"
     if isinstance(expr, UserRef):
         return f"user.{expr.register}"
+    if isinstance(expr, FoundRef):
+        return f"interrupted.{expr.register}"
     if isinstance(expr, SetupRef):
         return f"setup.{expr.name}"
     if isinstance(expr, FrameRef):

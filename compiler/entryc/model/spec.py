@@ -522,6 +522,7 @@ class Spec:
     memories: dict[str, Memory] = field(default_factory=dict)
     states: dict[str, State] = field(default_factory=dict)
     after_decision: tuple[tuple[str, str], ...] = ()
+    decided_by: tuple[str, ...] = ()            # only decisions on the interrupted values of these registers count; empty: all
     arrive: dict[str, tuple[StateNeed, ...]] = field(default_factory=dict)      # origin -> facts
     leave: dict[str, tuple[StateNeed, ...]] = field(default_factory=dict)
     contracts: dict[str, tuple[StateNeed, ...]] = field(default_factory=dict)   # code NAME -> needs

@@ -85,6 +85,7 @@ class Op:
     sets: tuple[StateNeed, ...]
     writes: tuple[Expr, ...]                    # slots of the frame at hand that it gives new values
     returns: bool                               # a jump to it is a return instruction
+    promises: tuple[tuple[Expr, str], ...]      # what then holds of the slots that it wrote, and why
     guard: Guard
     span: Span
 

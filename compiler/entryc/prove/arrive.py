@@ -53,7 +53,7 @@ class Arrivals:
             if isinstance(e, BaseRef):
                 return base_of(e.memory, epoch if base_epoch is None else base_epoch)
             if isinstance(e, UserRef):
-                return user[e.register] if e.register in user else T.var(f"user.{e.register}@{epoch}")
+                return user[e.register] if e.register in user else T.var(f"user.{e.register}@{epoch if base_epoch is None else base_epoch}")
             if isinstance(e, CellRef):
                 return words(e) if words is not None else self.cell(e, epoch)
             if isinstance(e, SetupRef):
@@ -78,6 +78,11 @@ class Arrivals:
         region = next(r for r in state.regions.values() if r.memory == cell.memory)
         offset = self.place(cell.memory, cell.cell)
         return T.resize(self.machine.content(region, offset if offset is not None else found.offset, found.size), 64)
+
+    def readable(self, register: str, value: Term) -> Term:
+        """A system register's value, without the bits that read as zero."""
+        row = self.arch.registers[register]
+        return T.band(value, T.const(row.compare)) if row.kind == "system" else value
 
     def setup_leaf(self, e: Expr) -> Term | None:
         return T.const(self.spec.setup[e.name][0]) if isinstance(e, SetupRef) else None
@@ -208,7 +213,7 @@ class Arrivals:
         state = self.blank(address, 1)
         for register in self.arch.registers:
             if register != self.arch.of_kind("pc"):
-                machine.write(state, register, interrupted(register))
+                machine.write(state, register, self.readable(register, interrupted(register)))
         self.fixed_bases(state)
         before = state.copy()
         def leaf(e: Expr) -> Term | None:
@@ -339,7 +344,7 @@ class Arrivals:
             if at is not None and register.name in abi.preserved:
                 machine.write(state, register.name, machine.read(at, register.name))
             else:
-                machine.write(state, register.name, T.var(f"{register.name}@2"))
+                machine.write(state, register.name, self.readable(register.name, T.var(f"{register.name}@2")))
         machine.write(state, self.sp, sp)
         for name in self.spec.states:
             if self.spec.states[name].ghost:

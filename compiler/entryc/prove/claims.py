@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..model.arch import Return
-from ..model.expr import CellRef, Expr, FrameRef, NumberRef, Reg, SetupRef, SlotRef, constant, is_constant, show, walk
+from ..model.expr import CellRef, Expr, FoundRef, FrameRef, NumberRef, Reg, SetupRef, SlotRef, constant, is_constant, show, walk
 from ..model.spec import Call, Frame, Jump, Path, Set, Slot
 from ..model.surroundings import KEPT, WORD_MASK, StateNeed
 from ..source.text import Span
@@ -270,7 +270,9 @@ class Claims:
             if isinstance(e, SlotRef):
                 return slot_var(e.slot)
             if isinstance(e, CellRef):
-                return self.arrivals.cell(e, 2)
+                return T.resize(T.resize(self.arrivals.cell(e, 2), self.spec.memories[e.memory].cells[e.cell].size * 8), 64)
+            if isinstance(e, FoundRef):
+                return self.start.found.get(e.register, T.var("not.found")) if self.start is not None else None
             if isinstance(e, Reg) and self.start is not None:
                 return self.machine.read(self.start, e.name)
             return self.arrivals.setup_leaf(e)
@@ -376,7 +378,7 @@ class Claims:
         """System registers that nothing in the spec is about keep their values; so do general registers without a slot."""
         given = {m.place.name: m for m in moves if isinstance(m.place, Reg)}
         for register in self.arch.registers.values():
-            if register.kind != "system" or register.name in self.meant() or register.name in skip:
+            if register.kind != "system" or (register.name not in given and (register.name in self.meant() or register.name in skip)):
                 continue
             actual = self.machine.read(state, register.name)
             if register.name in given:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..image.lift import Instruction, Lifter, Op, Place
 from ..model.arch import Assign, Reads, Swap
 from ..model.build_steps import flat_steps
-from ..model.expr import Binary, Bit, Cast, CellRef, Expr, HookCall, Indexed, Mem, Num, Operand, Reg, SymbolRef, Unary
+from ..model.expr import Binary, Bit, Cast, CellRef, Expr, HookCall, Indexed, Mem, Num, Operand, Reg, SlotRef, SymbolRef, Unary
 from ..model.spec import Call, Configuration, Jump, SetState, Spec, Transition
 from ..model.surroundings import StateNeed
 from . import terms as T
@@ -148,7 +148,7 @@ class Machine:
             return None
         index = T.sub(T.sub(address, base), T.const(offset))
         for part in region.parts:
-            if part.index is not None and part.low == offset and T.eq(part.index, index) is T.TRUE:
+            if part.index is not None and part.low == offset and self.holds(state, T.eq(part.index, index)):
                 return region, part
             if part.array and part.index is None and size <= part.high - part.low:
                 inside = T.sub(T.sub(address, base), T.const(part.low))
@@ -468,6 +468,14 @@ class Machine:
             if self.spec.applies(need, self.configuration):
                 state.checks.append(Check("op", f"{need.subject} = {need.value} where {name} runs", need.span, self.fact(state, need), tuple(state.conditions)))
         count = sum(1 for done in state.done if done == name)
+        for place in op.writes:
+            if isinstance(place, SlotRef):
+                value = T.var(f"{name}.{place.slot}.{count}")
+                frame = self.read(state, self.spec.arch.abi.args[0])
+                self.access(state, T.add(frame, T.const(self.spec.frames[place.frame].slots[place.slot].offset)), self.spec.arch.word_bytes, value)
+                state.given[place.slot] = value
+        for promise, _ in op.promises:
+            state.conditions.append(self.value(state, promise, lambda e: state.given[e.slot] if isinstance(e, SlotRef) else None))
         for register in op.clobbers:
             self.write(state, register, T.var(f"{name}.{register}.{count}"))
         for fact in op.sets:
@@ -477,14 +485,12 @@ class Machine:
                 else:
                     register, bit = self.spec.arch.places[fact.subject]
                     self.write_bit(state, Bit(register, bit, fact.subject), T.const(int(fact.value)))
-        for place in op.writes:
-            state.given[getattr(place, "slot", "")] = T.var(f"{name}.{getattr(place, 'slot', '')}.{count}")
         state.done += (name,)
 
     def branch(self, state: State, target: int, following: int, condition: Term) -> State | None:
         state.decided += 1
         for subject, value in self.spec.after_decision:
-            if subject in state.ghosts:
+            if subject in state.ghosts and self.decides(state, condition):
                 state.ghosts[subject] = value
         if condition.op == "const":
             state.pc = target if condition.aux else following
@@ -500,6 +506,14 @@ class Machine:
             return second
         state.pc = target if taken else following
         return None
+
+    def decides(self, state: State, condition: Term) -> bool:
+        """Does a branch tell apart what the interrupted code had? On the wrong arm the CPU would run ahead with the other values."""
+        if not self.spec.decided_by:
+            return True
+        watched = {leaf for name in self.spec.decided_by for leaf in T.leaves(state.found.get(name, T.TRUE))}
+        watched |= {T.var(f"interrupted.{name}") for name in self.spec.decided_by}
+        return any(leaf in watched for leaf in T.leaves(condition))
 
     def get(self, state: State, unique: dict[int, Term], place: Place) -> Term:
         if place.space == "const":
