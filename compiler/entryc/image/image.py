@@ -16,6 +16,8 @@ class Image:
     sha256: str
     fixups: tuple[tuple[int, int], ...] = ()    # exception table: (instruction that may fault, where it goes on)
     externs: frozenset[str] = frozenset()       # undefined symbols that got addresses here
+    notes: tuple[str, ...] = ()                 # what patches the code while the kernel runs: applied, or not modelled
+    sites: tuple[tuple[int, int, str], ...] = ()                # (address, length, why) of code that was patched
 
     @classmethod
     def of(cls, segments: Sequence[tuple[int, bytes]], symbols: Mapping[str, int]) -> Image:

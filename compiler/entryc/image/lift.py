@@ -45,6 +45,8 @@ class Instruction:
     operands: dict[str, str | int]
     problem: str | None = None
     plain: bool = False                         # no form fits; the .arch file takes it as the lifter has it
+    following: int | None = None                # where it goes on, if not behind its bytes
+    data: bytes = b""
 
 
 class Lifter:
@@ -84,12 +86,12 @@ class Lifter:
     def at(self, address: int) -> Instruction:
         """The instruction at an address; undecodable bytes give one with a problem."""
         if address not in self.done:
-            self.done[address] = self._lift(address)
+            self.done[address] = self.lift(address, self.image.bytes_at(address, LONGEST))
         return self.done[address]
 
-    def _lift(self, address: int) -> Instruction:
+    def lift(self, address: int, data: bytes) -> Instruction:
+        """The instruction that bytes are at an address."""
         import pypcode
-        data = self.image.bytes_at(address, LONGEST)
         decoded = next(self.decoder.disasm(data, address, 1), None) if data else None
         if decoded is None:
             return Instruction(address, 0, "?", "?", (), None, {}, "no instruction can be decoded here")
@@ -99,7 +101,7 @@ class Lifter:
             translation = self.context.translate(data, base_address=address, max_instructions=1)
         except (pypcode.BadDataError, pypcode.UnimplError) as error:
             if form is not None and "overlay" in form.traits:
-                return Instruction(address, decoded.size, decoded.mnemonic, text, (), form, operands)
+                return Instruction(address, decoded.size, decoded.mnemonic, text, (), form, operands, data=data[:decoded.size])
             return Instruction(address, decoded.size, decoded.mnemonic, text, (), form, operands, f"the lifter does not know it: {error}")
         size = 0
         ops: list[Op] = []
@@ -112,7 +114,7 @@ class Lifter:
             ops.append(Op(op.opcode.name, output, inputs))
         problem = None if size == decoded.size else f"two decoders disagree on the length: {decoded.size} and {size}"
         return Instruction(address, decoded.size, decoded.mnemonic, text, tuple(ops), form, operands, problem,
-                           form is None and self._is_plain(decoded.mnemonic, tuple(ops)))
+                           form is None and self._is_plain(decoded.mnemonic, tuple(ops)), data=data[:decoded.size])
 
 
 @lru_cache(maxsize=4)

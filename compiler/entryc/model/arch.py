@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ..source.text import SourceFile, Span
 from .expr import Binary, Cast, Expr
@@ -206,6 +207,17 @@ class Setup:
 
 
 @dataclass(frozen=True)
+class Relocation:
+    """A relocation type: `value` over the operands S (symbol), A (addend) and P (place). `range`: signed, unsigned, or any."""
+
+    name: str
+    number: int
+    size: int
+    range: str
+    value: Expr
+
+
+@dataclass(frozen=True)
 class Program:
     """What makes an event reach its entry point: rows (verb, number, value)."""
 
@@ -239,7 +251,15 @@ class Arch:
     forms: dict[str, Form]
     sequences: tuple[Sequence, ...]
     programs: dict[str, Program]
+    link: tuple[int, int, int] = (0, 0, 0)      # where objects are put: code, undefined symbols, and those that a base register reaches
+    relocations: dict[int, Relocation] = field(default_factory=dict)
+    patching: dict[str, tuple[bytes, ...]] = field(default_factory=dict)        # bytes that kernels patch code with: nops by length; jumps
     plain: frozenset[str] = frozenset()         # mnemonics that are taken as the lifter has them, where no form fits
+
+    @property
+    def endian_name(self) -> Literal["little", "big"]:
+        """The byte order, as Python calls it."""
+        return "big" if self.endian == "big" else "little"
 
     @property
     def word_bytes(self) -> int:

@@ -142,7 +142,8 @@ class _Builder:
                              ("setup", self._setup), ("method", self._method_name), ("choose", self._choose), ("frame", self._frame),
                              ("memory", self._memory), ("state", self._state), ("region", around.region), ("memory", self._memory_needs),
                              ("after", self._after), ("stack", self._stack), ("boundary", self._boundary), ("special", around.boundary),
-                             ("code", self._code), ("op", around.op), ("assume", around.assume), ("decisions", self._decisions),
+                             ("code", self._code), ("op", around.op), ("assume", around.assume), ("landing", around.landing),
+                             ("decisions", self._decisions),
                              ("window", self._window)):
             for file, node in self._of((kind,)):
                 self.context.file = file

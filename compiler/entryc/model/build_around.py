@@ -78,6 +78,12 @@ class Around:
         self.spec.ops[name] = Op(name, symbol, tuple(f for row in trees(node, "op_needs") for f in self.facts(row)), clobbers, sets, writes,
                                  bool(trees(node, "op_returns")), promises, self.context.guard(node), span)
 
+    def landing(self, node: Node) -> None:
+        """landing FORM: every entry point starts with it."""
+        form, span = str(tokens(node, "NAME")[0]), self.context.span(node)
+        if self.context.known(self.spec.arch.forms, form, span, "instruction form"):
+            self.spec.landing = (form, self.context.guard(node))
+
     def assume(self, node: Node) -> None:
         """assume CONDITION "reason"."""
         guard = self.context.guard(node)

@@ -10,7 +10,27 @@ from ..source.text import SourceFile, Span
 from .context import Context
 from .expr import Bit, Expr, Reg, SlotRef
 from .names import Node, first, int_of, text_of, tokens, trees
-from .spec import Call, Clear, Do, ExitTo, Goto, Jump, Label, Origin, Path, Restore, ReturnStep, Room, Save, Set, SetState, Step, SwitchStack, Through
+from .spec import (
+    Assert,
+    Call,
+    Clear,
+    Do,
+    ExitTo,
+    Goto,
+    Jump,
+    Label,
+    Origin,
+    Path,
+    Restore,
+    ReturnStep,
+    Room,
+    Save,
+    Set,
+    SetState,
+    Step,
+    SwitchStack,
+    Through,
+)
 from .surroundings import ANYWHERE, KEPT, Guard, Move
 
 MAX_PATHS = 5000
@@ -272,6 +292,8 @@ class _Steps:
             return [Do(span, guard | self.spec.ops[str(t)].guard, str(t)) for t in tokens(node, "NAME") if str(t) in self.spec.ops]
         if kind == "through":
             return Through(span, guard, str(tokens(node, "NAME")[0]))
+        if kind == "assertion":
+            return Assert(span, guard, self.context.expr(next(c for c in trees(node) if c.data not in ("guard", "guard_not"))))
         if kind == "room":
             return Room(span, guard, int_of(tokens(node, "INT")[0]))
         if kind == "exit_origin":

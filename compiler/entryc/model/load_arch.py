@@ -27,6 +27,7 @@ from .arch import (
     Program,
     Reads,
     Register,
+    Relocation,
     Return,
     Sequence,
     Setup,
@@ -96,7 +97,7 @@ class _Loader:
             self._register(item)
         by = {kind: [i for i in items if i.data == kind] for kind in
               ("arch", "word", "tools", "irqs", "padding", "abi", "struct", "setup", "hwstack", "origin", "event", "ret", "form", "sequence", "program",
-               "plain")}
+               "plain", "link", "relocation", "patching")}
         for kind in ("arch", "word", "tools", "irqs", "padding", "abi"):
             if len(by[kind]) != 1:
                 self.collector.error("E102", f"an .arch file has exactly one '{kind}'", self.span(tree))
@@ -129,9 +130,32 @@ class _Loader:
             hwstacks={str(h.children[0]): text_of(h.children[1]) for h in by["hwstack"]}, origin=origin,
             events={e.name: e for e in map(self._event, by["event"])}, returns=returns, forms=forms, sequences=sequences,
             programs={p.event: p for p in map(self._program, by["program"])},
+            link=self._link(by["link"]), relocations={r.number: r for r in map(self._relocation, by["relocation"])},
+            patching={str(row.children[0]): self._bytes(row) for item in by["patching"] for row in trees(item, "patching_row")},
             plain=frozenset(str(t) for item in by["plain"] for t in tokens(item, "NAME")))
         self.collector.stop_if_failed()
         return arch
+
+    def _link(self, nodes: list[Node]) -> tuple[int, int, int]:
+        code, extern, low = (int_of(t) for t in tokens(nodes[0], "INT")) if nodes else (0, 0, 0)
+        return code, extern, low
+
+    def _relocation(self, node: Node) -> Relocation:
+        name, (number, size) = text_of(tokens(node, "STRING")[0]), (int_of(t) for t in tokens(node, "INT"))
+        kind = next((str(t) for t in tokens(node, "NAME")), "any")
+        if kind not in ("signed", "unsigned", "any"):
+            self.collector.error("E111", f"'{kind}' is no range", self.span(node), "signed, unsigned, or nothing")
+        self.params = dict.fromkeys("SAP", ())
+        value = self.expressions.build(node.children[-1])
+        self.params = {}
+        return Relocation(name, number, size, kind, value)
+
+    def _bytes(self, node: Node) -> tuple[bytes, ...]:
+        try:
+            return tuple(bytes.fromhex(text_of(t)) for t in tokens(node, "STRING"))
+        except ValueError:
+            self.collector.error("E112", "these are no bytes", self.span(node), 'two hexadecimal digits for each: "0f1f00"')
+            return ()
 
     def _register(self, node: Node) -> None:
         name, kind = (str(t) for t in tokens(node)[:2])

@@ -293,6 +293,13 @@ class Through(Step):
 
 
 @dataclass(frozen=True)
+class Assert(Step):
+    """assert CONDITION: code stops where it does not hold."""
+
+    condition: Expr
+
+
+@dataclass(frozen=True)
 class Room(Step):
     """room 48: the frame lies so many bytes below what the CPU pushed, which is copied down."""
 
@@ -533,6 +540,7 @@ class Spec:
     ops: dict[str, Op] = field(default_factory=dict)
     symbols: dict[str, SymbolAt] = field(default_factory=dict)
     assumes: tuple[Assume, ...] = ()
+    landing: tuple[str, Guard] | None = None    # the form that every entry point starts with
     stacks: dict[str, Stack] = field(default_factory=dict)
     frames: dict[str, Frame] = field(default_factory=dict)
     paths: dict[str, Path] = field(default_factory=dict)        # entries (expanded), paths, exits, routines, in order

@@ -7,7 +7,7 @@ from functools import partial
 
 from ..model.arch import Return
 from ..model.expr import CellRef, Expr, FoundRef, FrameRef, NumberRef, Reg, SetupRef, SlotRef, constant, is_constant, show, walk
-from ..model.spec import Call, Frame, Jump, Path, Set, Slot
+from ..model.spec import Call, Frame, Jump, Path, Set, Slot, SwitchStack
 from ..model.surroundings import KEPT, WORD_MASK, StateNeed
 from ..source.text import Span
 from . import terms as T
@@ -422,6 +422,12 @@ class Claims:
         self.system_registers(before, state, span, moves, frozenset(used), returning=True)
         self.hardware_stack(state, row, str(origin), span)
         self.through_alias(state, frame, span)
+        self.pops_end(state, row, frame, address, span)
+        if path.kind == "exit" and self.spec.target != "bare":
+            allowed = {s.stack for s in path.steps if isinstance(s, SwitchStack) and self.machine.configuration.holds(s.guard)}
+            found = self.machine.region(state, address)
+            extra = sorted(state.stacks - allowed - ({found[0].origin} if found is not None else set()))
+            self.add("stack", f"only the stacks that exit {path.name} names are used", span, T.boolean(not extra), state, f"{', '.join(extra)} is used too")
         self.untouched(state, moves, span, 2)
         self.stops(ending, row, span)
 
@@ -455,7 +461,7 @@ class Claims:
             elif slot.home == sp and sp not in final and origin == "kernel":
                 self.equal("return", "sp is what it was before the event", slot.span, actual, T.add(address, T.const(frame.size)), state)
             else:
-                mask = T.const(register.compare)
+                mask = T.const(WORD_MASK if slot.home in row.pops else register.compare)
                 self.equal("return", f"{slot.home} = {frame.name}.{slot.name}", slot.span, T.band(actual, mask), T.band(slot_var(slot.name), mask), state,
                            register=slot.home if slot.home not in final else None)
 
@@ -473,6 +479,15 @@ class Claims:
         if origin == "user" and sets_sp and banked:
             self.equal("stack", f"{banked[0].entered} is back at the top of stack {banked[0].name}", span,
                        self.machine.read(state, self.arrivals.sp), top_of(banked[0].name), state)
+
+    def pops_end(self, state: State, row: Return, frame: Frame | None, address: Term, span: Span) -> None:
+        """What a return pops ends where the frame ends, or where the stack that it was copied to began."""
+        if not row.pops or frame is None or self.spec.target == "bare":
+            return
+        end = T.add(self.machine.read(state, self.arrivals.sp), T.const(len(row.pops) * self.arch.word_bytes))
+        ends = [T.add(address, T.const(frame.size)), *(top_of(s.name) for s in self.spec.stacks.values() if s.bottom is None)]
+        alias = any(a.base in part.args for a in state.aliases for part in T.linear(end)[0])
+        self.add("stack", f"what {row.name} pops ends where a stack began", span, T.boolean(alias or end in ends), state, f"it ends at {T.show(end)}")
 
     def through_alias(self, state: State, frame: Frame | None, span: Span) -> None:
         """A return through the second view of a stack keeps the bits of the stack pointer that the view leaves open: what the return does not set."""

@@ -12,7 +12,7 @@ from ..model.expr import Binary, Bit, Cast, CellRef, Expr, HookCall, Indexed, Me
 from ..model.spec import Call, Configuration, Jump, SetState, Spec, Transition
 from ..model.surroundings import StateNeed
 from . import terms as T
-from .pcode import binary, pcode, unary
+from .pcode import binary, pcode, pure, unary
 from .state import Access, Bytes, Check, Ending, Part, Region, State, Stuck
 from .terms import Term
 
@@ -36,6 +36,7 @@ class Machine:
         self.indexed = {r.facts["indexed"]: r.name for r in spec.arch.registers.values() if "indexed" in r.facts}
         self.meaning: Callable[[Expr, State], Term] | None = None       # set by whoever knows the environment
         self.address: Callable[[CellRef, State], Term] | None = None
+        self.recording = False                  # keep what happens in order: for comparing two codes
         self.known: dict[tuple[Term, ...], bool] = {}
         self.sp = spec.arch.of_kind("stack")
         self.ghost_moves: dict[str, dict[str, list[Transition]]] = {}
@@ -158,6 +159,8 @@ class Machine:
 
     def access(self, state: State, address: Term, size: int, write: Term | None) -> Term:
         """Load (write None) or store through a declared base; anything else is a fault of the path."""
+        if self.recording:
+            state.events.append(("load" if write is None else "store", address, size, write))
         verb = "store to" if write is not None else "load from"
         found = self.region(state, address)
         if found is None or (found[0].parts and not any(p.low <= found[1] <= p.high - size for p in found[0].parts)):
@@ -176,12 +179,21 @@ class Machine:
             if top is not None and top[0] is region and offset < top[1]:
                 state.faults.append(Access(state.pc, f"{verb} {region.name}{offset:+#x}: below the stack pointer, "
                                                      "where an event may write at any time"))
+        if region.origin:
+            state.stacks |= {region.origin}
         self.touch(state, region, next((p for p in region.parts if p.low <= offset <= p.high - size), None), write is None)
         if write is not None:
             region.content.store(offset, write)
-            region.written |= set(range(offset, offset + size))
+            self.written(state, region, offset, size)
             return write
         return self.content(region, offset, size)
+
+    def written(self, state: State, region: Region, offset: int, size: int) -> None:
+        """Words of memory blocks are written once on the way."""
+        places = set(range(offset, offset + size))
+        if region.memory is not None and region.parts and region.written & places:
+            state.faults.append(Access(state.pc, f"{region.name}{offset:+#x} is written a second time"))
+        region.written |= places
 
     def element(self, state: State, region: Region, part: Part, address: Term, size: int, write: Term | None) -> Term:
         """A byte of an array at a computed place: the array is one value, from which the byte is cut, or into which it is put."""
@@ -197,7 +209,7 @@ class Machine:
             return T.resize(T.shift("shr", whole, amount), size * 8)
         hole = T.inv(T.shift("shl", T.const((1 << (size * 8)) - 1, width), amount))
         region.content.store(part.low, T.bor(T.band(whole, hole), T.shift("shl", T.resize(write, width), amount)))
-        region.written |= set(range(part.low, part.high))
+        self.written(state, region, part.low, part.high - part.low)
         return write
 
     def touch(self, state: State, region: Region, part: Part | None, load: bool) -> None:
@@ -321,14 +333,31 @@ class Machine:
         if instruction.problem is not None:
             raise Stuck(f"{instruction.text} at {state.pc:#x}: {instruction.problem}")
         state.trace.append(state.pc)
+        if instruction.data and instruction.data == state.last.data and not pure(instruction):
+            return self.repeated(state, instruction)
+        return self.perform(state, instruction)
+
+    def repeated(self, state: State, instruction: Instruction) -> Ending | State | None:
+        """An instruction that touches memory or the machine's state, twice in a row: the second one has to change something."""
+        before = state.copy()
+        result = self.perform(state, instruction)
+        if result is None and state.ghosts == before.ghosts and state.extra == before.extra and state.registers.cells == before.registers.cells and all(
+                region.content.cells == before.regions[base].content.cells for base, region in state.regions.items()):
+            state.faults.append(Access(instruction.address, f"{instruction.text} stands there twice, and the second one changes nothing"))
+        return result
+
+    def perform(self, state: State, instruction: Instruction) -> Ending | State | None:
+        state.last = instruction
         form = instruction.form
-        following = state.pc + instruction.size
+        following = instruction.following if instruction.following is not None else state.pc + instruction.size
         if form is None:
             if not instruction.plain:
                 # The lifter may know it, but its registers may not be ours, and nothing compared it with an emulator.
                 raise Stuck(f"{instruction.text} at {state.pc:#x}: no row of the .arch file describes it")
             return self.operations(state, instruction, following)
         self.move_ghosts(state, form.name, instruction)
+        if self.recording and (form.traits & {"overlay", "event"} or form.role in ("fence", "switch", "return", "stop")):
+            state.events.append(("form", form.name))
         if form.name == self.opens_irqs:
             state.faults.append(Access(state.pc, f"{instruction.text} lets interrupts in, and no step of the spec does"))
         if form.role == "return":
@@ -464,6 +493,8 @@ class Machine:
     def run_op(self, state: State, name: str) -> None:
         """Code that is not followed: its needs are checked, what it changes is new."""
         op = self.spec.ops[name]
+        if self.recording:
+            state.events.append(("op", name))
         for need in op.needs:
             if self.spec.applies(need, self.configuration):
                 state.checks.append(Check("op", f"{need.subject} = {need.value} where {name} runs", need.span, self.fact(state, need), tuple(state.conditions)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..image.lift import Instruction
 from . import terms as T
 from .state import Stuck
 from .terms import Term
@@ -61,3 +62,14 @@ def binary(op: str, a: Term, b: Term) -> Term:
     if op in ("shl", "shr"):
         return T.shift(op, a, b)
     return {"add": T.add, "sub": T.sub, "band": T.band, "bor": T.bor, "bxor": T.bxor}[op](a, b)
+
+
+EFFECTS = frozenset(["CALL", "CALLIND", "BRANCHIND", "RETURN", "CALLOTHER", "LOAD", "STORE"])
+
+
+def pure(instruction: Instruction) -> bool:
+    """An instruction that only computes in registers or picks the way on: no memory, no contract, no system register."""
+    form = instruction.form
+    if form is not None and (form.traits & {"overlay", "event"} or form.role in ("fence", "switch", "return", "stop", "mark")):
+        return False
+    return instruction.problem is None and not any(op.name in EFFECTS for op in instruction.ops) and (form is not None or instruction.plain)

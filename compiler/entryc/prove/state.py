@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from ..image.lift import Instruction
 from ..model.surroundings import StateNeed
 from ..source.text import Span
 from . import terms as T
 from .terms import Term
+
+NOTHING = Instruction(0, 0, "", "", (), None, {})
 
 
 class Stuck(Exception):
@@ -128,13 +132,16 @@ class State:
     given: dict[str, Term] = field(default_factory=dict)        # slots that called code wrote: slot -> its value
     checks: list[Check] = field(default_factory=list)
     aliases: tuple[Alias, ...] = ()
+    stacks: frozenset[str] = frozenset()        # the declared stacks that were touched
     done: tuple[str, ...] = ()                  # the ops that ran
+    last: Instruction = field(default_factory=lambda: NOTHING)  # what ran before
+    events: list[tuple[Any, ...]] = field(default_factory=list)         # accesses, contracted instructions and ops, in order
 
     def copy(self) -> State:
         regions = {b: replace(r, content=r.content.copy()) for b, r in self.regions.items()}
         return replace(self, registers=self.registers.copy(), extra=dict(self.extra), regions=regions, ghosts=dict(self.ghosts),
                        conditions=list(self.conditions), faults=list(self.faults), trace=list(self.trace), given=dict(self.given),
-                       checks=list(self.checks))
+                       checks=list(self.checks), events=list(self.events))
 
 
 @dataclass

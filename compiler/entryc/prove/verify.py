@@ -3,190 +3,77 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from ..image.image import Image
 from ..image.lift import Lifter
-from ..model.expr import Expr, Reg
-from ..model.spec import VECTOR_TABLE, Call, Configuration, Frame, Path, Spec
-from ..source.finding import Finding
+from ..model.expr import Expr, Reg, show
+from ..model.spec import VECTOR_TABLE, Assert, Call, Configuration, Frame, Path, Spec
 from . import terms as T
 from .arrive import Arrivals, slot_var, top_of
 from .claims import Claim, Claims
 from .expect import Exit, Outline, origins, outline
 from .machine import Machine
+from .solver import Solver
 from .state import Bytes, Ending, State, Stuck
 from .terms import Term
+from .verdict import ASSUMPTIONS, Report, Verdict
 
-RLIMIT = 20_000_000
-
-ASSUMPTIONS = (
-    ("A1", "the CPU takes events and returns as its .arch file says"),
-    ("A2", "declared memory blocks and stacks do not overlap, and stacks have room for a frame"),
-    ("A3", "code arrives from user mode and from the kernel as the boundary blocks say"),
-    ("A4", "C functions follow the C ABI and leave the states of their contract as they found them"),
-    ("A5", "C returns the index of a method only when the clauses of that method hold of the frame"),
-    ("A6", "plain instructions do what the lifter says; entryc verify --crosscheck compares them with an emulator"),
-    ("A7", "nothing interrupts the code: events nested inside it are not modelled"),
-)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """proved, refuted or unknown, with the values that refute."""
-
-    claim: Claim
-    verdict: str
-    by: str                                     # identity, solver, or why it is unknown
-    model: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass
-class Report:
-    """All verdicts of one configuration on one image."""
-
-    spec: Spec
-    configuration: Configuration
-    image: Image
-    verdicts: list[Verdict]
-    seconds: float
-    not_checked: list[str]
-    replays: dict[int, str] = field(default_factory=dict)       # id of a refuted claim -> what the emulator showed
-
-    def count(self, verdict: str) -> int:
-        return sum(1 for v in self.verdicts if v.verdict == verdict)
-
-    @property
-    def green(self) -> bool:
-        """Every claim proved, and there was something to prove."""
-        return bool(self.verdicts) and all(v.verdict == "proved" for v in self.verdicts) and not self.not_checked
-
-    def summary(self) -> str:
-        kinds: dict[str, list[int]] = {}
-        for v in self.verdicts:
-            kinds.setdefault(v.claim.kind, []).append(int(v.verdict == "proved"))
-        solver = sum(1 for v in self.verdicts if v.by == "solver")
-        lines = [f"configuration {self.configuration.name}: {self.count('proved')} of {len(self.verdicts)} claims proved "
-                 f"({solver} by the solver), {self.count('refuted')} refuted, {self.count('unknown')} unknown"
-                 f"  [image sha256 {self.image.sha256[:16]}]"]
-        lines += ["  " + ", ".join(f"{kind} {sum(rows)}/{len(rows)}" for kind, rows in sorted(kinds.items()))]
-        lines += [f"  not checked: {text}" for text in self.not_checked]
-        return "\n".join(lines)
-
-    def table(self) -> str:
-        """Every claim on a line."""
-        return "\n".join(f"{v.verdict:8} {v.claim.stub:24} {v.claim.kind:9} {v.claim.text}" for v in self.verdicts)
-
-    def findings(self) -> list[Finding]:
-        """What is not proved, one finding for each different claim."""
-        out: list[Finding] = []
-        seen: set[tuple[str, str, str]] = set()
-        for v in self.verdicts:
-            key = (v.claim.kind, v.claim.text, v.verdict)
-            if v.verdict == "proved" or key in seen:
-                continue
-            seen.add(key)
-            code = "P101" if v.verdict == "refuted" else "P102"
-            values = ", ".join(f"{name} = {value:#x}" for name, value in sorted(v.model.items())[:4])
-            out.append(Finding(code, "error", f"{v.verdict}: in {v.claim.stub}, configuration {self.configuration.name}: {v.claim.text}", v.claim.span,
-                               v.claim.detail + (f"; for example with {values}" if values else "") + (f"; {v.by}" if v.verdict == "unknown" else "")
-                               + (f"; {self.replays[id(v.claim)]}" if id(v.claim) in self.replays else ""),
-                               data={"stub": v.claim.stub, "kind": v.claim.kind, "model": v.model}))
-        out += [Finding("P103", "error", f"not checked: {text}") for text in self.not_checked]
-        return out
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"image": self.image.sha256, "seconds": round(self.seconds, 3), "not_checked": self.not_checked,
-                "assumptions": dict(ASSUMPTIONS),
-                "verdicts": [{"stub": v.claim.stub, "kind": v.claim.kind, "claim": v.claim.text, "at": str(v.claim.span), "verdict": v.verdict,
-                              "by": v.by, **({"detail": v.claim.detail, "model": v.model} if v.verdict != "proved" else {})} for v in self.verdicts]}
-
-
-class Solver:
-    """Z3 with a resource limit instead of a clock: the same verdicts on a loaded machine. Answers are kept."""
-
-    def __init__(self) -> None:
-        self.known: dict[tuple[Term, ...], str] = {}
-        self.models: dict[tuple[Term, ...], dict[str, int]] = {}
-
-    def check(self, conditions: list[Term]) -> str:
-        """sat, unsat or unknown for a conjunction of one-bit terms."""
-        if any(c is T.FALSE for c in conditions):
-            return "unsat"
-        key = tuple(c for c in conditions if c is not T.TRUE)
-        if not key:
-            return "sat"
-        if key not in self.known:
-            import z3
-            solver = z3.SolverFor("QF_BV")
-            solver.set("rlimit", RLIMIT)
-            solver.set("random_seed", 0)
-            for c in key:
-                solver.add(T.to_solver(c) == 1)
-            self.known[key] = str(solver.check())
-            if self.known[key] == "sat":
-                model = solver.model()
-                self.models[key] = {str(d): model[d].as_long() for d in model.decls()}
-        return self.known[key]
-
-    def feasible(self, conditions: list[Term]) -> bool:
-        return self.check(conditions) != "unsat"
-
-    def decide(self, claim: Claim) -> Verdict:
-        if claim.unknown:
-            return Verdict(claim, "unknown", claim.unknown)
-        if claim.holds is T.TRUE:
-            return Verdict(claim, "proved", "identity")
-        if claim.holds is T.FALSE:
-            state = self.check(list(claim.conditions))
-            return Verdict(claim, "refuted", "identity", self.models.get(tuple(claim.conditions), {})) if state != "unsat" else \
-                Verdict(claim, "refuted", "identity")
-        key = [*claim.conditions, T.not_(claim.holds)]
-        answer = self.check(key)
-        if answer == "unsat":
-            return Verdict(claim, "proved", "solver")
-        if answer == "sat":
-            return Verdict(claim, "refuted", "solver", self.models.get(tuple(c for c in key if c is not T.TRUE), {}))
-        return Verdict(claim, "unknown", "the solver reached its limit")
+__all__ = ["ASSUMPTIONS", "Report", "Run", "Solver", "Verdict", "verify"]
 
 
 def verify(spec: Spec, image: Image, configuration: Configuration) -> Report:
     """Prove every entry point and routine. Nothing here reads the plan."""
     started = time.process_time()
-    run = _Run(spec, image, configuration)
-    run.all()
+    run = Run(spec, image, configuration)
+    timings: dict[str, float] = {}
+    for path in run.paths():
+        before = time.process_time()
+        run.path(path)
+        timings[path.name] = time.process_time() - before
+    run.tables()
     verdicts = [run.solver.decide(claim) for claim in run.claims]
-    return Report(spec, configuration, image, verdicts, time.process_time() - started, run.not_checked)
+    return Report(spec, configuration, image, verdicts, time.process_time() - started, run.not_checked, covered=frozenset(run.covered), timings=timings)
 
 
-class _Run:
-    def __init__(self, spec: Spec, image: Image, configuration: Configuration) -> None:
+class Run:
+    """The proof of an image under one configuration, path by path. A solver may be shared: it only keeps answers."""
+
+    def __init__(self, spec: Spec, image: Image, configuration: Configuration, lifter: Lifter | None = None, solver: Solver | None = None,
+                 keep: bool = False) -> None:
         self.spec, self.image, self.configuration = spec, image, configuration
-        self.solver = Solver()
-        self.lifter = Lifter(spec.arch, image)
+        self.solver = solver or Solver()
+        self.lifter = lifter or Lifter(spec.arch, image)
         self.machine = Machine(spec, configuration, self.lifter, self.solver.feasible)
         self.arrivals = Arrivals(self.machine)
         self.claims: list[Claim] = []
         self.not_checked: list[str] = []
         self.exits_done: set[tuple[Any, ...]] = set()
         self.covered: set[int] = set()          # addresses of the instructions that some path ran
+        self.starts: list[State] | None = [] if keep else None      # the states that stretches of code were run from
 
-    def all(self) -> None:
+    def paths(self) -> Iterator[Path]:
+        """The entry points and routines of the configuration that the image has; the others are noted as not checked."""
         for path in self.spec.paths.values():
             if path.kind not in ("entry", "routine") or not self.configuration.holds(path.guard):
                 continue
             symbol = path.placed[0] if path.placed else path.name
             if symbol not in self.image.symbols or symbol in self.image.externs:
                 self.not_checked.append(f"{path.name}: the image has no symbol {symbol}")
-                continue
-            if path.kind == "entry":
-                for origin in origins(path):
-                    if not (origin == "user" and path.paranoid and not self.arrivals.separate(path)):
-                        self.entry(path, origin)
             else:
-                self.routine(path)
-        self.tables()
+                yield path
+
+    def path(self, path: Path) -> None:
+        """All claims of an entry point or routine."""
+        if path.kind == "routine":
+            self.routine(path)
+            return
+        self.lands(path)
+        for origin in origins(path):
+            if not (origin == "user" and path.paranoid and not self.arrivals.separate(path)):
+                self.entry(path, origin)
 
     def tables(self) -> None:
         """Each slot of a vector table leads to its entry point."""
@@ -216,6 +103,14 @@ class _Run:
             except Stuck as problem:
                 self.not_checked.append(f"{stub}: {problem}")
 
+    def lands(self, path: Path) -> None:
+        """The first instruction is the one that indirect jumps have to land on."""
+        if self.spec.landing is not None and self.configuration.holds(self.spec.landing[1]):
+            found = self.lifter.at(self.address(path))
+            right = found.form is not None and found.form.name == self.spec.landing[0]
+            self.claims.append(Claim(path.name, "landing", f"starts with {self.spec.landing[0]}", path.span, T.boolean(right), (),
+                                     f"{found.text} stands there"))
+
     def address(self, path: Path) -> int:
         """Where an entry point starts."""
         symbol, shift = path.placed or (path.name, 0)
@@ -236,7 +131,7 @@ class _Run:
             reached, following, all_endings = False, [], []
             for state in states:
                 before = state.copy()
-                endings = self.machine.run(state)
+                endings = self.run(state)
                 all_endings += endings
                 kinds = ("call", "jump") if isinstance(target, Call) else ("jump",)
                 for ending in endings:
@@ -255,6 +150,11 @@ class _Run:
             if isinstance(target, Call) and target.move is not None:
                 end = top_of(target.move.stack)
         self.claims += claims.out
+
+    def run(self, start: State) -> list[Ending]:
+        if self.starts is not None:
+            self.starts.append(start.copy())
+        return self.machine.run(start)
 
     def as_found(self, state: State, found: dict[str, Term]) -> State:
         """A state with the registers that the interrupted code had: what claims of later C functions compare with."""
@@ -328,7 +228,7 @@ class _Run:
         claims.add("method", f"{exit.method} can be chosen", exit.step.span, T.boolean(possible == "sat"), start, "its clauses contradict each other")
         before = start.copy()
         reached = False
-        endings = self.machine.run(start)
+        endings = self.run(start)
         for ending in endings:
             if claims.ending(ending, "return", exit.step.name, exit.step.span):
                 reached = True
@@ -336,6 +236,20 @@ class _Run:
                 claims.faults(ending.state, f"only declared memory is touched up to {exit.step.name}", exit.step.span)
             self.covered.update(ending.state.trace)
         claims.reached(f"{exit.step.name} is reached for {exit.method}", exit.step.span, reached, endings, before)
+        for step in exit.path.steps:
+            if isinstance(step, Assert) and not exit.by_origin and self.configuration.holds(step.guard):
+                self.asserted(claims, before, step, exit)
+
+    def asserted(self, claims: Claims, start: State, step: Assert, exit: Exit) -> None:
+        """Where the frame does not have what the exit asserts, the code stops: whatever C promised."""
+        state = start.copy()
+        promised = {c for c in state.conditions if exit.condition is not None and c is exit.condition}
+        state.conditions = [c for c in state.conditions if c not in promised] + [T.not_(self.arrivals.meaning(step.condition, 2, {}))]
+        if not self.solver.feasible(state.conditions):
+            return
+        for ending in self.run(state):
+            claims.add("assert", f"the code stops unless {show(step.condition)}", step.span, T.boolean(ending.kind == "stop"), ending.state,
+                       f"it ends with {ending.kind} {ending.name} at {ending.address:#x}")
 
     def routine(self, path: Path) -> None:
         way = outline(self.spec, path, "user", self.configuration)
