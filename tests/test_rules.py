@@ -20,6 +20,7 @@ EXPECTED = re.compile(r"\s*### (E\d+) (.*)$")
 
 MACROS = {
     "%head": 'language 1; arch x86_64; target bare; license "MIT"',
+    "%linux": 'language 1; arch x86_64; target linux; license "GPL-2.0"',
     "%arm": 'language 1; arch arm64; target bare; license "MIT"',
     "%frame": "frame regs { gprs; vector = number else 0; error = error_code else 0; hardware }",
     "%vectors": "vectors 0..255 { df = 0; save regs; call trap(regs); restore all; return iretq }",

@@ -37,10 +37,14 @@ def _arguments() -> argparse.ArgumentParser:
     commands.add_parser("check", parents=[shared], help="read the spec and plan its paths; write nothing")
 
     verify = commands.add_parser("verify", parents=[shared], help="prove the machine code, of the build or of an image")
-    verify.add_argument("--image", metavar="ELF", help="prove the code in this linked kernel instead of the flat form")
+    source = verify.add_mutually_exclusive_group()
+    source.add_argument("--image", metavar="ELF", help="prove the code in this linked kernel instead of the flat form")
+    source.add_argument("--object", metavar="ELF", action="append", help="prove the code in this object file; repeat it for files that belong together")
     verify.add_argument("--configuration", metavar="NAME", help="only this configuration")
     verify.add_argument("--crosscheck", metavar="N", type=int, default=0, help="also run every instruction form on N random states beside the emulator")
-    verify.add_argument("--report", metavar="FILE", help="write verdicts and times as JSON")
+    verify.add_argument("--mutants", metavar="N", help="also change the code in N ways (or: all) and see that each change is noticed")
+    verify.add_argument("--seed", metavar="S", type=int, default=1, help="which N of the changes (default: 1)")
+    verify.add_argument("--report", metavar="FILE", help="write verdicts and times as JSON, or as a page when FILE ends in .html")
 
     commands.add_parser("layout", parents=[shared], help="show frames and memory with offsets and sizes")
     return parser
@@ -86,7 +90,8 @@ def _run(options: argparse.Namespace) -> int:
         out = Path(options.out) if options.out else Path("out") / path.stem
         findings = jobs.build(path, out, say, check=options.check, prove=options.prove == "all", report=options.report, depfile=options.depfile)
     else:
-        findings = jobs.verify(path, say, image=options.image, configuration=options.configuration, crosscheck=options.crosscheck, report=options.report)
+        findings = jobs.verify(path, say, image=options.image, objects=options.object or [], configuration=options.configuration,
+                               crosscheck=options.crosscheck, mutants=options.mutants, seed=options.seed, report=options.report)
     if options.format == "json" or findings:
         _show(findings, options.format)
     return FOUND if any(f.level == "error" for f in findings) else OK

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ from . import output, render
 
 if TYPE_CHECKING:
     from ..image.image import Image
+
+
+WANTED = 0.99                                   # of the mutants that are not equivalent
 
 
 @dataclass
@@ -51,8 +55,11 @@ class Speaker:
 
 
 def _load(path: Path) -> tuple[Spec, Code, list[Finding]]:
+    """A spec with its plan. A spec that describes a kernel's own code has none."""
     spec = load_spec(path)
     collector = Collector()
+    if spec.target != "bare":
+        return spec, Code(spec.arch), []
     code = plan_spec(spec, collector)
     return spec, code, collector.findings
 
@@ -60,6 +67,9 @@ def _load(path: Path) -> tuple[Spec, Code, list[Finding]]:
 def check(path: Path, say: Speaker) -> list[Finding]:
     """Read, plan and render; nothing is written."""
     spec, code, findings = _load(path)
+    if spec.target != "bare":
+        say.say(f"{path}: {len(spec.of_kind('entry'))} entry points of target {spec.target}, {len(spec.configurations)} configuration(s): no error")
+        return findings
     render.render(spec, code)                   # what C cannot express shows only here
     count = sum(1 for line in code.lines if hasattr(line, "form"))
     say.say(f"{path}: {len(spec.of_kind('entry'))} entry points, {count} instructions, {len(spec.configurations)} configuration(s): no error")
@@ -77,6 +87,9 @@ def build(path: Path, out: Path, say: Speaker, *, check: bool = False, prove: bo
     """Everything: text, assembled by all assemblers at hand, disciplined, proved; written only when no error was found."""
     started = time.process_time()
     spec, code, findings = _load(path)
+    if spec.target != "bare":
+        raise Findings([Finding("E405", "error", f"{path} describes code of target {spec.target}: nothing is written for it",
+                                help="prove the code that it describes: entryc verify SPEC --object FILE, or --image FILE")])
     files = render.render(spec, code)
     if check:
         findings += output.stale(out, files)
@@ -134,19 +147,20 @@ def _prove(spec: Spec, images: dict[str, Image], say: Speaker, record: dict[str,
     return findings
 
 
-def verify(path: Path, say: Speaker, *, image: str | None = None, configuration: str | None = None, crosscheck: int = 0,
-           report: str | None = None) -> list[Finding]:
-    """Prove the flat form of every configuration, or a linked image."""
+def verify(path: Path, say: Speaker, *, image: str | None = None, objects: Sequence[str] = (), configuration: str | None = None, crosscheck: int = 0,
+           mutants: str | None = None, seed: int = 1, report: str | None = None) -> list[Finding]:
+    """Prove the flat form of every configuration, a linked image, or objects."""
     spec, code, findings = _load(path)
     if configuration is not None and configuration not in spec.configurations:
         raise Findings([Finding("E403", "error", f"the spec has no configuration '{configuration}'",
                                 help="known: " + ", ".join(spec.configurations))])
+    if mutants is not None and mutants != "all" and not mutants.isdecimal():
+        raise Findings([Finding("E406", "error", f"--mutants takes a number or 'all', not '{mutants}'")])
     wanted = {n: c for n, c in spec.configurations.items() if configuration in (None, n)}
     record: dict[str, Any] = {"spec": str(path)}
-    images = _images(spec, code, wanted, image, say)
+    images = _images(spec, code, wanted, image, objects, say)
     findings += _prove(spec, images, say, record)
-    from ..prove.verify import ASSUMPTIONS
-    say.say("assuming:\n" + "\n".join(f"  {key}: {text}" for key, text in ASSUMPTIONS))
+    _say_trust(spec, images, say, record)
     if crosscheck > 0:
         from ..run.crosscheck import crosscheck as run_crosscheck
         from .assembled import LOW, assemble_flat_images
@@ -154,18 +168,75 @@ def verify(path: Path, say: Speaker, *, image: str | None = None, configuration:
         say.say(table.text())
         findings += table.findings()
         record["crosscheck"] = table.as_dict()
+    if mutants is not None:
+        findings += _mutants(spec, images, mutants, seed, say, record, bool(findings))
     _report(report, record)
     return findings
 
 
-def _images(spec: Spec, code: Code, wanted: dict[str, Configuration], image: str | None, say: Speaker) -> dict[str, Image]:
-    if image is not None:
-        from ..image.elf import read_image
-        loaded = read_image(spec.arch, Path(image))
-        say.say(f"image {image}: sha256 {loaded.sha256}")
-        if len(wanted) > 1:
-            raise Findings([Finding("E404", "error", "an image has one configuration", help="choose it: --configuration " + "|".join(wanted))])
-        return dict.fromkeys(wanted, loaded)
+def _say_trust(spec: Spec, images: dict[str, Image], say: Speaker, record: dict[str, Any]) -> None:
+    """Assumptions, contracts, and what patches the code: said once, with the configurations that they belong to."""
+    from ..prove.contracts import contracts
+    from ..prove.verify import ASSUMPTIONS
+    say.say("assuming:\n" + "\n".join(f"  {key}: {text}" for key, text in ASSUMPTIONS))
+    lines: dict[str, list[str]] = {}
+    for name in images:
+        for line in contracts(spec, spec.configurations[name]):
+            lines.setdefault(line, []).append(name)
+    if lines:
+        say.say("by contract:\n" + "\n".join(f"  {line}" + ("" if len(names) == len(images) else f"  [{', '.join(names)}]") for line, names in lines.items()))
+    notes: dict[str, list[str]] = {}
+    for name, image in images.items():
+        for note in image.notes:
+            notes.setdefault(note, []).append(name)
+    if notes:
+        say.say("what changes the code while the kernel runs:\n" + "\n".join(
+            f"  {note}" + ("" if len(names) == len(images) else f"  [{', '.join(names)}]") for note, names in notes.items()))
+    record["contracts"], record["patched"] = lines, notes
+
+
+def _mutants(spec: Spec, images: dict[str, Image], mutants: str, seed: int, say: Speaker, record: dict[str, Any], failed: bool) -> list[Finding]:
+    """Small changes of the code: each one has to be noticed."""
+    from ..prove.mutate import Mutation, Score, sample
+    if failed:
+        return [Finding("P105", "error", "no mutants: the code itself is not proved, so that they would say nothing")]
+    mutation = Mutation(spec, images)
+    names = mutation.names()
+    chosen = names if mutants == "all" else sample(names, int(mutants), seed)
+    score = Score(population=len(names))
+    for number, outcome in enumerate(mutation.run(chosen), 1):
+        score.outcomes.append(outcome)
+        say.progress(f"mutant {number} of at most {len(chosen)} …")
+    score.same = len(chosen) - len(score.outcomes)
+    say.say(score.summary() + ("" if mutants == "all" else f" (seed {seed})"))
+    for outcome in score.outcomes:
+        if outcome.verdict == "survived":
+            say.say(f"  survived: {outcome.mutant.kind} at {outcome.mutant.address:#x}: {outcome.mutant.text} ({outcome.by})")
+    record["mutants"] = {**score.as_dict(), "seed": seed}
+    if score.ratio < WANTED:
+        return [Finding("P104", "error", f"only {100 * score.ratio:.2f} % of the mutants that are not proved equivalent are noticed, "
+                                         f"{100 * WANTED:.0f} % are wanted")]
+    return []
+
+
+def _images(spec: Spec, code: Code, wanted: dict[str, Configuration], image: str | None, objects: Sequence[str], say: Speaker) -> dict[str, Image]:
+    """The code of each configuration: of files, patched for it, or assembled here."""
+    if image is not None or objects:
+        from ..image.elf import read_binary
+        low = frozenset(c.symbol for m in spec.memories.values() if m.base for c in m.cells.values() if c.symbol)
+        binary = read_binary(spec.arch, [Path(image)] if image is not None else [Path(o) for o in objects], low)
+        if binary.relocatable != (image is None):
+            raise Findings([Finding("E410", "error", f"{binary.name} is " + ("not linked" if binary.relocatable else "linked"),
+                                    help="verify it with " + ("--object" if binary.relocatable else "--image"))])
+        say.say(f"{'image' if image is not None else 'objects'} {binary.name}: sha256 {binary.sha256}")
+        if len(wanted) > 1 and any(f.kind == "build" and any(f.name in c.features for c in wanted.values())
+                                   and not all(f.name in c.features for c in wanted.values()) for f in spec.features.values()):
+            raise Findings([Finding("E404", "error", "this code was built for one configuration", help="choose it: --configuration " + "|".join(wanted))])
+        return {name: binary.image(frozenset(spec.features[f].number or 0 for f in c.features if spec.features[f].number is not None))
+                for name, c in wanted.items()}
+    if spec.target != "bare":
+        raise Findings([Finding("E405", "error", f"the spec describes code of target {spec.target}: say where that code is",
+                                help="--object FILE for objects, --image FILE for a linked kernel")])
     from .assembled import assemble_flat_images
     return assemble_flat_images(spec, code, wanted)
 

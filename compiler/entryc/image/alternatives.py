@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ..model.arch import Arch, Reads
 from ..model.expr import Expr, Operand, Reg, evaluate
@@ -147,13 +148,14 @@ class Patcher:
     def meaning(self, found: Instruction) -> list[int | None]:
         """All numbers in what an instruction does. None: the address behind it, which a call leaves on the stack."""
         behind = found.address + found.size
-        numbers = [p.offset for op in found.ops for p in (*op.inputs, *((op.output,) if op.output else ())) if p.space in ("const", "ram")]
+        places = [p for op in found.ops for p in (*op.inputs, *((op.output,) if op.output else ())) if p.space in ("const", "ram")]
+        mask = (1 << self.arch.word) - 1
+        numbers: list[int | None] = [None if p.space == "const" and p.offset & mask == behind & mask else p.offset & mask for p in places]
         form = found.form
         for effect in form.effects if form is not None else ():
             if isinstance(effect, Reads):
-                numbers.append(evaluate(effect.address, lambda e, f=found, b=behind: _operand(e, f, b)))       # type: ignore[misc]
-        mask = (1 << self.arch.word) - 1
-        return [None if n & mask == behind & mask else n & mask for n in numbers]
+                numbers.append(evaluate(effect.address, partial(_operand, found, behind)))
+        return numbers
 
     def refit(self, found: Instruction, piece: bytes, there: int) -> bytes:
         """The bytes that mean the same at another place: one field is changed by the distance."""
@@ -219,7 +221,7 @@ class Patcher:
         return jump + bytes([self.arch.padding]) * (length - len(jump))
 
 
-def _operand(expr: Expr, found: Instruction, behind: int) -> int:
+def _operand(found: Instruction, behind: int, expr: Expr) -> int:
     if isinstance(expr, Operand):
         value = found.operands.get(expr.name, 0)
         return value if isinstance(value, int) else 0

@@ -218,6 +218,7 @@ class _Walk:
         self.declared = {*spec.hooks, *(r.name for t in spec.tables.values() for r in t.rows), *spec.paths, *spec.handlers, VECTOR_TABLE}
         self.externs = {code.image.symbols[n]: n for n in self.declared if n in code.image.symbols and n not in spec.handlers} if code.linked else {}
         self.depths: dict[int, int | None] = {}
+        self.active: set[int] = set()           # functions that the walk is in
         tables = [(t, f) for t in spec.tables.values() for f in ("", *(f"_{n}" for n in spec.frames))]
         self.tabled = [code.named[n].start for t, f in tables for n in (f"{t.name}{f}_missing", *(f"{t.name}{f}_{r.name}" for r in t.rows)) if n in code.named]
         places = {n: self.lifter.place(n) for n in (*self.arch.abi.preserved, self.arch.of_kind("stack"))}
@@ -264,7 +265,7 @@ class _Walk:
         """The stack that a function and those that it calls use; None when that is not known."""
         if start in self.depths:
             return self.depths[start]
-        self.depths[start] = None               # met again inside: recursion
+        self.active.add(start)
         found = self.code.starts.get(start)
         if found is not None:
             self.registers(found)
@@ -294,20 +295,22 @@ class _Walk:
                 depth = max(depth, inner - sp_then) if depth is not None and inner is not None else None
             if step.values.get(self.sp) is not None:
                 todo += [(following, dict(step.values)) for following in step.next]
+        self.active.discard(start)
         self.depths[start] = depth
         return depth
 
     def called(self, name: str, address: int, target: int | str | None) -> int | None:
         """The stack that a call uses."""
-        if isinstance(target, str):             # only in objects, where the stack is not added up
+        if isinstance(target, str):             # not part of this code
             return 0
         if target is None:
-            inner = [self.function(start) for start in self.tabled]
+            inner = [self.called(name, address, start) for start in self.tabled]
             if not inner and self.code.linked:
                 self.stuck(name, address, "a call of a computed address, and the spec has no table")
             return None if None in inner else max((d for d in inner if d is not None), default=0)
-        if target in self.depths and self.depths[target] is None and not self.code.starts.get(target, Function("", 0, 0, True)).shared:
-            self.stuck(name, address, f"{self.name(target)} is called inside itself, or cannot be followed")
+        if target in self.active:
+            self.stuck(name, address, f"{self.name(target)} is called inside itself")
+            return None
         return self.function(target)
 
     def stuck(self, name: str, address: int, why: str) -> None:
@@ -357,7 +360,7 @@ class _Walk:
         after = values.get(self.sp, ("stack", before))[1]
         for at, verb in touched:
             if at < min(before, after):
-                self.out.add("E432", f"{name} {verb} {-at} bytes below its return address at {address:#x}, which is below the stack pointer: {instruction.text}",
+                self.out.add("E432", f"{name} {verb} memory below the stack pointer at {address:#x}: {instruction.text}",
                              "compile entry.c with -mno-red-zone")
         return step
 
@@ -374,7 +377,8 @@ class _Walk:
             return "constant", place.offset
         if place.space == "register" and self.known.system(place) is not None:
             return "system", 0
-        return (values if place.space == "register" else unique).get(place.offset) if place.size == self.word and place.space in ("register", "unique") else None
+        table = values if place.space == "register" else unique if place.space == "unique" else {}
+        return table.get(place.offset) if place.size == self.word else None
 
     def put(self, values: Values, unique: Values, place: Place, value: Value | None) -> None:
         table = values if place.space == "register" else unique
@@ -417,7 +421,7 @@ class _Walk:
             self.call(direct, sp, step)
             step.values = {place: value for place, value in step.values.items() if place in self.kept}
             step.values[self.sp] = ("stack", sp + self.arch.abi.return_address)
-        elif symbol is not None or (direct in self.code.starts and direct != self.code.named.get(name, Function("", -1, 0, False)).start) or direct in self.externs:
+        elif symbol is not None or direct in self.externs or self.name(target.offset) not in (name, hex(target.offset)):
             self.call(direct, sp, step)         # a tail call: nothing of this function follows
             step.next = [following] if op.name == "CBRANCH" else []
         else:
@@ -426,12 +430,10 @@ class _Walk:
     def call(self, target: int | str | None, sp: int, step: _Step) -> None:
         """A call of what the spec declares ends here; one of the file's own is walked."""
         if isinstance(target, str):
-            if target in self.code.named:
-                step.calls.append((self.code.named[target].start, sp))
-            return
-        if target is None or target not in self.externs:
-            shared = self.code.shared.get(target) if target is not None else None
-            if shared is not None and shared not in self.spec.handlers:
-                self.undeclared(shared)
-            else:
-                step.calls.append((target, sp))
+            step.calls.append((self.code.named[target].start if target in self.code.named else "", sp))
+        elif target is None or (target not in self.externs and target not in self.code.shared):
+            step.calls.append((target, sp))
+        else:
+            step.calls.append(("", sp))
+            if target not in self.externs:
+                self.undeclared(self.code.shared[target])

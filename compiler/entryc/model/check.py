@@ -7,12 +7,13 @@ from ..source.text import Span
 from .build_steps import flat_steps
 from .expr import Binary, Expr, Num, SetupRef, constant, evaluate, is_constant, show, walk
 from .names import near
-from .spec import Call, CStep, ExitTo, Frame, Goto, Handler, Label, Path, Save, Spec, Through
+from .spec import Assert, Call, CStep, Do, ExitTo, Frame, Goto, Handler, Label, Path, Room, Save, Spec, Through
+from .surroundings import WORD_MASK
 
 
 def check(spec: Spec, collector: Collector) -> None:
     """Run every rule."""
-    for rule in (_entries, _frames, _events, _saved, _setup, _choices, _clauses, _works, _handlers, _calls, _symbols, _tables, _reached):
+    for rule in (_entries, _frames, _events, _saved, _setup, _choices, _clauses, _works, _handlers, _calls, _symbols, _tables, _reached, _described):
         rule(spec, collector)
 
 
@@ -352,6 +353,31 @@ def _reached(spec: Spec, collector: Collector) -> None:
         if memory.counters and not any(h.result == memory.name for h in spec.hooks.values()):
             collector.error("E301", f"C cannot reach the counters of memory '{memory.name}'", memory.span,
                             f"declare a hook that returns its address: hook {memory.name} this_cpu()")
+
+
+def _described(spec: Spec, collector: Collector) -> None:
+    """What describes code that exists cannot be generated."""
+    if spec.target != "bare":
+        return
+    rows: list[tuple[str, Span]] = [("a feature that is patched at boot", f.span) for f in spec.features.values() if f.kind == "patch"]
+    rows += [("a region", r.span) for r in spec.regions.values()] + [("a special boundary", b.span) for b in spec.boundaries.values()]
+    rows += [("an op", o.span) for o in spec.ops.values()] + [("a symbol", s.span) for s in spec.symbols.values()]
+    rows += [("an assumption", a.span) for a in spec.assumes]
+    rows += [("a word at a symbol", c.span) for m in spec.memories.values() for c in m.cells.values() if c.symbol is not None]
+    rows += [("a meaning of some bits of a register", s.span) for s in spec.states.values()
+             for ms in s.values.values() for m in ms if m.mask != WORD_MASK or m.guard]
+    for path in spec.paths.values():
+        if path.stack or path.paranoid or path.placed or path.given is not None:
+            rows.append(("a stack, 'paranoid', a place or a promise of a path", path.span))
+        for step in flat_steps(path.steps):
+            if isinstance(step, (Do, Room, Through, Assert)):
+                rows.append((f"'{type(step).__name__.lower()}'", step.span))
+            elif isinstance(step, Call) and (step.move is not None or step.setting is not None or step.binds not in (None, "method")):
+                rows.append(("what a call gives back or sets", step.span))
+            elif isinstance(step, ExitTo) and (step.by_origin or step.given is not None):
+                rows.append(("an exit by origin or by promise", step.span))
+    for what, span in rows:
+        collector.error("E302", f"{what} belongs to a spec that describes a kernel's own code", span, "write: target linux")
 
 
 __all__ = ["Num", "check", "flat_handler", "never"]
