@@ -36,6 +36,8 @@ def codes(text: str, folder: Path) -> set[str]:
     ("E108", "{ control return }", "{ control leave }"),
     ("E109", "form eret() return", "form eret() returns"),
     ("E110", "{ control return } overlay", "{ control return } overlaid"),
+    ("E111", "word 64 little", "word 64 little\nrelocation \"X\" 1 size 4 wrapped = S + A"),
+    ("E112", "word 64 little", "word 64 little\npatching { nops \"9\" }"),
 ])
 def test_rule(code: str, old: str, new: str, tmp_path: Path) -> None:
     assert old in ARM

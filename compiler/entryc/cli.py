@@ -41,6 +41,7 @@ def _arguments() -> argparse.ArgumentParser:
     source.add_argument("--image", metavar="ELF", help="prove the code in this linked kernel instead of the flat form")
     source.add_argument("--object", metavar="ELF", action="append", help="prove the code in this object file; repeat it for files that belong together")
     verify.add_argument("--configuration", metavar="NAME", help="only this configuration")
+    verify.add_argument("--const", metavar="NAME=N", action="append", help="replace a constant of the spec, such as an offset that this build has elsewhere")
     verify.add_argument("--crosscheck", metavar="N", type=int, default=0, help="also run every instruction form on N random states beside the emulator")
     verify.add_argument("--mutants", metavar="N", help="also change the code in N ways (or: all) and see that each change is noticed")
     verify.add_argument("--seed", metavar="S", type=int, default=1, help="which N of the changes (default: 1)")
@@ -91,7 +92,7 @@ def _run(options: argparse.Namespace) -> int:
         findings = jobs.build(path, out, say, check=options.check, prove=options.prove == "all", report=options.report, depfile=options.depfile)
     else:
         findings = jobs.verify(path, say, image=options.image, objects=options.object or [], configuration=options.configuration,
-                               crosscheck=options.crosscheck, mutants=options.mutants, seed=options.seed, report=options.report)
+                               crosscheck=options.crosscheck, mutants=options.mutants, seed=options.seed, report=options.report, constants=options.const or [])
     if options.format == "json" or findings:
         _show(findings, options.format)
     return FOUND if any(f.level == "error" for f in findings) else OK

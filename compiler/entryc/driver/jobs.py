@@ -54,9 +54,9 @@ class Speaker:
             self._open = False
 
 
-def _load(path: Path) -> tuple[Spec, Code, list[Finding]]:
+def _load(path: Path, constants: dict[str, int] | None = None) -> tuple[Spec, Code, list[Finding]]:
     """A spec with its plan. A spec that describes a kernel's own code has none."""
-    spec = load_spec(path)
+    spec = load_spec(path, constants=constants)
     collector = Collector()
     if spec.target != "bare":
         return spec, Code(spec.arch), []
@@ -148,9 +148,9 @@ def _prove(spec: Spec, images: dict[str, Image], say: Speaker, record: dict[str,
 
 
 def verify(path: Path, say: Speaker, *, image: str | None = None, objects: Sequence[str] = (), configuration: str | None = None, crosscheck: int = 0,
-           mutants: str | None = None, seed: int = 1, report: str | None = None) -> list[Finding]:
+           mutants: str | None = None, seed: int = 1, report: str | None = None, constants: Sequence[str] = ()) -> list[Finding]:
     """Prove the flat form of every configuration, a linked image, or objects."""
-    spec, code, findings = _load(path)
+    spec, code, findings = _load(path, _constants(constants))
     if configuration is not None and configuration not in spec.configurations:
         raise Findings([Finding("E403", "error", f"the spec has no configuration '{configuration}'",
                                 help="known: " + ", ".join(spec.configurations))])
@@ -172,6 +172,18 @@ def verify(path: Path, say: Speaker, *, image: str | None = None, objects: Seque
         findings += _mutants(spec, images, mutants, seed, say, record, bool(findings))
     _report(report, record)
     return findings
+
+
+def _constants(rows: Sequence[str]) -> dict[str, int]:
+    """NAME=NUMBER, as given on the command line."""
+    out: dict[str, int] = {}
+    for row in rows:
+        name, _, value = row.partition("=")
+        try:
+            out[name] = int(value, 0)
+        except ValueError:
+            raise Findings([Finding("E407", "error", f"'{row}' is not NAME=NUMBER", help="for example: --const TOP_OF_STACK=0x10")]) from None
+    return out
 
 
 def _say_trust(spec: Spec, images: dict[str, Image], say: Speaker, record: dict[str, Any]) -> None:

@@ -41,8 +41,8 @@ MAX_ITEMS = 20_000
 Item = tuple[SourceFile, Node]
 
 
-def load_spec(path: Path | str, shown: str | None = None) -> Spec:
-    """Read, resolve and check a spec. Raises Findings."""
+def load_spec(path: Path | str, shown: str | None = None, constants: dict[str, int] | None = None) -> Spec:
+    """Read, resolve and check a spec. `constants`: values that replace those of the spec's constants. Raises Findings."""
     path = Path(path)
     file = _read(path, shown or str(path), None)
     collector = Collector()
@@ -51,7 +51,9 @@ def load_spec(path: Path | str, shown: str | None = None) -> Spec:
         raise Findings([Finding("E004", "error", f"the spec has more than {MAX_ITEMS} items", Span(file, 1, 1, 1, 2))])
     spec = _header(file, path, items, collector)
     spec.used = tuple(dict.fromkeys(f.name for f, _ in items if f is not file))
-    _Builder(Context(spec, collector), items).build()
+    builder = _Builder(Context(spec, collector), items)
+    builder.replaced = dict(constants or {})
+    builder.build()
     collector.stop_if_failed()
     return spec
 
@@ -126,6 +128,7 @@ class _Builder:
 
     def __init__(self, context: Context, items: list[Item]) -> None:
         self.context, self.spec, self.items = context, context.spec, items
+        self.replaced: dict[str, int] = {}
         self.regions = [str(tokens(n, "NAME")[0]) for n in self.each("region")]
 
     def each(self, *kinds: str) -> list[Node]:
@@ -148,6 +151,9 @@ class _Builder:
             for file, node in self._of((kind,)):
                 self.context.file = file
                 method(node)
+        for name in self.replaced:
+            if name not in self.spec.constants:
+                self.context.error("E227", f"the spec has no constant '{name}' to replace", None, near(name, self.spec.constants))
         self._defaults()
         build_c.build(self.context, self.items)
         for file, node in self._of(("method",)):
@@ -217,7 +223,8 @@ class _Builder:
                 self.context.error("E201", f"constant '{name}' is declared twice", span)
             if name in self.spec.arch.registers or name in self.spec.arch.places:
                 self.context.error("E214", f"'{name}' is a register of {self.spec.arch.name}", span, "choose another name")
-            self.spec.constants[name] = self._value(self.context.expr(row.children[1]))
+            value = self._value(self.context.expr(row.children[1]))
+            self.spec.constants[name] = self.replaced.get(name, value)
 
     def _setup(self, node: Node) -> None:
         for row in trees(node, "constant"):

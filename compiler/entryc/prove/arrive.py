@@ -106,6 +106,11 @@ class Arrivals:
         start = self.machine.lifter.image.symbols.get(found.symbol)
         return start + found.offset if start is not None else None
 
+    def missing(self) -> list[str]:
+        """Words of this configuration whose symbol the image lacks."""
+        return [f"{memory.name}.{cell.name}: the image has no symbol {cell.symbol}" for memory in self.spec.memories.values() for cell in memory.cells.values()
+                if cell.symbol is not None and self.machine.configuration.holds(cell.guard) and self.place(memory.name, cell.name) is None]
+
     # ---- states ----
 
     def blank(self, pc: int, epoch: int, base_epoch: int | None = None) -> State:

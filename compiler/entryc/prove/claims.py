@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 from ..model.arch import Return
 from ..model.expr import CellRef, Expr, FoundRef, FrameRef, NumberRef, Reg, SetupRef, SlotRef, constant, is_constant, show, walk
@@ -129,10 +130,26 @@ class Claims:
         self.system_registers(start, state, target.span, self.outline.moves)
         self.other_bits(start, state, target.span)
         self.untouched(state, self.outline.moves, target.span, 1)
+        if frame is not None and address is not None:
+            self.in_order(state, frame, address, True, target.span)
         if stage is self.outline.stages[-1]:
             for op in self.outline.ops:
                 self.add("op", f"{op} runs before {target.callee}", target.span, T.boolean(op in state.done), state)
         return address
+
+    def in_order(self, state: State, frame: Frame, address: Term, stores: bool, span: Span) -> None:
+        """Generated code goes through a frame in one direction, first the general registers, or all together: the order of a `save` and a `restore`."""
+        found = self.machine.region(state, address)
+        if self.spec.target != "bare" or found is None:
+            return
+        for gprs in (True, False) if stores else (True,):         # an exit names the system registers one by one, in its own order
+            places = [found[1] + s.offset for s in frame.slots.values()
+                      if gprs is (s.home is not None and self.arch.registers[s.home].kind == "gpr") and not (s.hardware and not stores)]
+            went = [offset for store, base, offset in state.order if store is stores and base is found[0].base and offset in places]
+            steps = [b - a for a, b in pairwise(went)]
+            verb, what = "written" if stores else "read", "general registers" if gprs else "others"
+            self.add("order", f"the slots of the {what} are {verb} in one direction", span, T.boolean(all(s > 0 for s in steps) or all(s < 0 for s in steps)),
+                     state, f"in the order {', '.join(hex(o - found[1]) for o in went)}")
 
     def slots_of(self, state: State, frame: Frame, argument: Expr, address: Term, setting: tuple[str, Expr] | None) -> Term | None:
         """An argument made of slots: what they hold where C starts, or held before the call set one."""
@@ -413,6 +430,7 @@ class Claims:
             self.add("legality", f"{exit.step.name} needs {show(condition)}: {reason}", span,
                      self.machine.value(state, condition, self.arrivals.setup_leaf), state)
         if frame is not None:
+            self.in_order(state, frame, address, False, span)
             self.restored(state, final, row, frame, path, address, str(origin), span)
         self.leave(state, str(origin), frame, span)
         self.other_bits(before if origin == "user" or not state.found else State(

@@ -17,6 +17,7 @@ from .state import Access, Bytes, Check, Ending, Part, Region, State, Stuck
 from .terms import Term
 
 STEP_LIMIT = 4000
+NEAR = 0x1000                                   # how far behind a symbol an address is still said to be in it
 
 __all__ = ["Access", "Bytes", "Ending", "Machine", "Region", "State", "Stuck", "pcode"]
 
@@ -166,7 +167,7 @@ class Machine:
         if found is None or (found[0].parts and not any(p.low <= found[1] <= p.high - size for p in found[0].parts)):
             indexed = self.array(state, address, size)
             if indexed is None:
-                state.faults.append(Access(state.pc, f"{verb} {T.show(address)}: no declared memory"))
+                state.faults.append(Access(state.pc, f"{verb} {T.show(address)}{self.near(address)}: no declared memory"))
                 raise Stuck("an access through an undeclared base")
             region, part = indexed
             self.touch(state, region, part, write is None)
@@ -179,6 +180,8 @@ class Machine:
             if top is not None and top[0] is region and offset < top[1]:
                 state.faults.append(Access(state.pc, f"{verb} {region.name}{offset:+#x}: below the stack pointer, "
                                                      "where an event may write at any time"))
+        if region.memory is None:
+            state.order.append((write is not None, region.base, offset))
         if region.origin:
             state.stacks |= {region.origin}
         self.touch(state, region, next((p for p in region.parts if p.low <= offset <= p.high - size), None), write is None)
@@ -194,6 +197,12 @@ class Machine:
         if region.memory is not None and region.parts and region.written & places:
             state.faults.append(Access(state.pc, f"{region.name}{offset:+#x} is written a second time"))
         region.written |= places
+
+    def near(self, address: Term) -> str:
+        """The symbol that an address is in, for messages."""
+        _, offset = T.linear(address)
+        found = max(((at, name) for name, at in self.lifter.image.symbols.items() if at and at <= offset < at + NEAR), default=None)
+        return f" ({found[1]}{f' + {offset - found[0]:#x}' if offset != found[0] else ''})" if found is not None else ""
 
     def element(self, state: State, region: Region, part: Part, address: Term, size: int, write: Term | None) -> Term:
         """A byte of an array at a computed place: the array is one value, from which the byte is cut, or into which it is put."""

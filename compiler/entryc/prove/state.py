@@ -135,13 +135,14 @@ class State:
     stacks: frozenset[str] = frozenset()        # the declared stacks that were touched
     done: tuple[str, ...] = ()                  # the ops that ran
     last: Instruction = field(default_factory=lambda: NOTHING)  # what ran before
+    order: list[tuple[bool, Term, int]] = field(default_factory=list)   # words of stacks, as they were stored (True) or loaded: base and offset
     events: list[tuple[Any, ...]] = field(default_factory=list)         # accesses, contracted instructions and ops, in order
 
     def copy(self) -> State:
         regions = {b: replace(r, content=r.content.copy()) for b, r in self.regions.items()}
         return replace(self, registers=self.registers.copy(), extra=dict(self.extra), regions=regions, ghosts=dict(self.ghosts),
                        conditions=list(self.conditions), faults=list(self.faults), trace=list(self.trace), given=dict(self.given),
-                       checks=list(self.checks), events=list(self.events))
+                       checks=list(self.checks), events=list(self.events), order=list(self.order))
 
 
 @dataclass

@@ -42,6 +42,7 @@ class Report:
     seconds: float
     not_checked: list[str]
     replays: dict[int, str] = field(default_factory=dict)       # id of a refuted claim -> what the emulator showed
+    missing: list[str] = field(default_factory=list)            # words that the spec places at symbols that the image lacks
     covered: frozenset[int] = frozenset()       # addresses of the instructions that some path ran
     timings: dict[str, float] = field(default_factory=dict)     # CPU seconds by entry point, without the solver's part at the end
 
@@ -63,6 +64,7 @@ class Report:
                  f"  [image sha256 {self.image.sha256[:16]}]"]
         lines += ["  " + ", ".join(f"{kind} {sum(rows)}/{len(rows)}" for kind, rows in sorted(kinds.items()))]
         lines += [f"  not checked: {text}" for text in self.not_checked]
+        lines += [f"  missing: {text}" for text in self.missing] if not self.green else []
         return "\n".join(lines)
 
     def table(self) -> str:
@@ -80,9 +82,9 @@ class Report:
             seen.add(key)
             code = "P101" if v.verdict == "refuted" else "P102"
             values = ", ".join(f"{name} = {value:#x}" for name, value in sorted(v.model.items())[:4])
+            help = [v.claim.detail, f"for example with {values}" if values else "", v.by if v.verdict == "unknown" else "", self.replays.get(id(v.claim), "")]
             out.append(Finding(code, "error", f"{v.verdict}: in {v.claim.stub}, configuration {self.configuration.name}: {v.claim.text}", v.claim.span,
-                               v.claim.detail + (f"; for example with {values}" if values else "") + (f"; {v.by}" if v.verdict == "unknown" else "")
-                               + (f"; {self.replays[id(v.claim)]}" if id(v.claim) in self.replays else ""),
+                               "; ".join(part for part in help if part),
                                data={"stub": v.claim.stub, "kind": v.claim.kind, "model": v.model}))
         out += [Finding("P103", "error", f"not checked: {text}") for text in self.not_checked]
         return out

@@ -35,7 +35,8 @@ def verify(spec: Spec, image: Image, configuration: Configuration) -> Report:
         timings[path.name] = time.process_time() - before
     run.tables()
     verdicts = [run.solver.decide(claim) for claim in run.claims]
-    return Report(spec, configuration, image, verdicts, time.process_time() - started, run.not_checked, covered=frozenset(run.covered), timings=timings)
+    return Report(spec, configuration, image, verdicts, time.process_time() - started, run.not_checked,
+                  missing=run.arrivals.missing(), covered=frozenset(run.covered), timings=timings)
 
 
 class Run:
