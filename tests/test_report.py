@@ -142,6 +142,8 @@ def test_proved() -> None:
     for name in ("syscall_64", "vector_7 … vector_9", "return_to_user", "base", "smap", "struct regs"):
         assert name in reader.text, name
     assert "callq do_syscall_64" in reader.text and "entry syscall_64 on syscall from user {" in reader.text
+    described = report_data.__globals__["__doc__"]
+    assert all(re.search(rf"^    {key} ", described, re.M) for key in data), "the schema names every field"
     assert not re.search(r"class=\"[^\"]*\b(bad|unk)\b", page.partition("<body>")[2])
 
 
@@ -321,6 +323,20 @@ def test_extra_sections() -> None:
     assert "survivors: none" in reader.text
 
 
+def test_contracts_and_what_patches_the_code() -> None:
+    spec, reports = small()
+    data, _, reader = page_of(spec, reports)
+    assert {c["name"]: c["kind"] for c in data["declared"]} == {"c": "code"} and data["contracts"] == data["patched"] == {}
+    assert "gs_spec = fenced; needs gprs = cleared" in reader.text and "Believed" not in reader.text
+    lines = {"base": ["do_trap: contract c", "x is not followed"], "smap": ["do_trap: contract c"]}
+    said = {name: SimpleNamespace(**vars(r) | {"contracts": lines[name], "image": replace(r.image, notes=("alternatives: applied",))})
+            for name, r in reports.items()}
+    data, _, reader = page_of(spec, said)                    # type: ignore[arg-type]
+    assert data["contracts"] == {"do_trap: contract c": ["base", "smap"], "x is not followed": ["base"]}
+    assert data["patched"] == {"alternatives: applied": ["base", "smap"]}
+    assert "x is not followed only base" in reader.text and "alternatives: applied" in reader.text
+
+
 def test_date_only_when_given(monkeypatch: pytest.MonkeyPatch) -> None:
     spec, reports = small()
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
@@ -348,5 +364,6 @@ def test_same_bytes_in_every_process() -> None:
     """Times apart, two runs give one page, whatever the order of sets."""
     environment = {k: v for k, v in os.environ.items() if k != "SOURCE_DATE_EPOCH"}
     pages = [subprocess.run([sys.executable, "-c", MAKE.format(tests=str(ROOT / "tests"))], env={**environment, "PYTHONHASHSEED": seed, "PYTHONUTF8": "1"},
-                            capture_output=True, check=True).stdout for seed in ("1", "2")]
-    assert pages[0] == pages[1] and b"vmlinux" in pages[0]
+                            capture_output=True, check=True, text=True, encoding="utf-8").stdout for seed in ("1", "2")]
+    assert pages[0].splitlines() == pages[1].splitlines() and pages[0] == pages[1]
+    assert "<h1>vmlinux</h1>" in pages[0]

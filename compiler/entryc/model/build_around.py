@@ -66,6 +66,8 @@ class Around:
         for place in writes:
             if not isinstance(place, SlotRef):
                 self.context.error("E226", "an op writes slots of a frame", span, "for example: writes regs.ip")
+        kinds = ("guard", "guard_not", "op_needs", "op_clobbers", "op_sets", "op_writes", "op_returns", "op_promises")
+        when = next((self.context.expr(c) for c in node.children if c is not None and c not in tokens(node) and c.data not in kinds), None)
         sets = tuple(f for row in trees(node, "op_sets") for f in self.facts(row))
         for fact in sets:
             if fact.subject in self.spec.states and not self.spec.states[fact.subject].ghost:
@@ -76,7 +78,7 @@ class Around:
                 if isinstance(part, SlotRef) and part not in writes:
                     self.context.error("E226", f"op '{name}' does not write {show(part)}: it cannot promise anything of it", part.span)
         self.spec.ops[name] = Op(name, symbol, tuple(f for row in trees(node, "op_needs") for f in self.facts(row)), clobbers, sets, writes,
-                                 bool(trees(node, "op_returns")), promises, self.context.guard(node), span)
+                                 bool(trees(node, "op_returns")), promises, when, self.context.guard(node), span)
 
     def landing(self, node: Node) -> None:
         """landing FORM: every entry point starts with it."""

@@ -86,6 +86,7 @@ class Op:
     writes: tuple[Expr, ...]                    # slots of the frame at hand that it gives new values
     returns: bool                               # a jump to it is a return instruction
     promises: tuple[tuple[Expr, str], ...]      # what then holds of the slots that it wrote, and why
+    when: Expr | None                           # over interrupted registers: it runs exactly then
     guard: Guard
     span: Span
 

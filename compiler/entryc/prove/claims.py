@@ -132,9 +132,18 @@ class Claims:
         self.untouched(state, self.outline.moves, target.span, 1)
         if frame is not None and address is not None:
             self.in_order(state, frame, address, True, target.span)
+            if stage is self.outline.stages[0]:
+                self.after_states(state, frame, address)
         if stage is self.outline.stages[-1]:
+            extra = sorted({op for op in state.done if op not in self.outline.ops and not self.spec.ops[op].returns})
+            self.add("op", "nothing else is called on the way", target.span, T.boolean(not extra), state, f"{', '.join(extra)} ran too")
             for op in self.outline.ops:
-                self.add("op", f"{op} runs before {target.callee}", target.span, T.boolean(op in state.done), state)
+                when = self.spec.ops[op].when
+                if when is None:
+                    self.add("op", f"{op} runs before {target.callee}", target.span, T.boolean(op in state.done), state)
+                    continue
+                needed = self.machine.value(state, when, lambda e: interrupted(e.name) if isinstance(e, Reg) else self.arrivals.setup_leaf(e))
+                self.add("op", f"{op} runs exactly when {show(when)}", target.span, needed if op in state.done else T.not_(needed), state)
         return address
 
     def in_order(self, state: State, frame: Frame, address: Term, stores: bool, span: Span) -> None:
@@ -145,11 +154,31 @@ class Claims:
         for gprs in (True, False) if stores else (True,):         # an exit names the system registers one by one, in its own order
             places = [found[1] + s.offset for s in frame.slots.values()
                       if gprs is (s.home is not None and self.arch.registers[s.home].kind == "gpr") and not (s.hardware and not stores)]
-            went = [offset for store, base, offset in state.order if store is stores and base is found[0].base and offset in places]
+            went = [offset for store, base, offset, _ in state.order if store is stores and base is found[0].base and offset in places]
             steps = [b - a for a, b in pairwise(went)]
             verb, what = "written" if stores else "read", "general registers" if gprs else "others"
             self.add("order", f"the slots of the {what} are {verb} in one direction", span, T.boolean(all(s > 0 for s in steps) or all(s < 0 for s in steps)),
                      state, f"in the order {', '.join(hex(o - found[1]) for o in went)}")
+
+    def after_states(self, state: State, frame: Frame, address: Term) -> None:
+        """Written order is executed order: what the spec brings about before a save is so where the slots of that save are written."""
+        found = self.machine.region(state, address)
+        if found is None or self.outline.path.event is None:
+            return
+        named = {slot for save, _ in self.outline.before for slot in save.slots}
+        for save, facts in self.outline.before:
+            mine = set(save.slots) or {s.name for s in frame.slots.values() if s.name not in named and not (s.hardware and self.outline.path.event.pushes)}
+            places = {found[1] + frame.slots[name].offset for name in mine if name in frame.slots}
+            written = {}
+            for store, base, offset, seen in state.order:
+                if store and base is found[0].base and offset in places:
+                    written[offset] = seen
+            for fact in facts:
+                bit = self.machine.watch.index(fact) if fact in self.machine.watch else None
+                if bit is not None and written:
+                    late = sorted(o - found[1] for o, seen in written.items() if not seen >> bit & 1)
+                    self.add("order", f"{fact.subject} = {fact.value} before {save.frame} is saved", fact.span, T.boolean(not late), state,
+                             f"not where offset {late[0]:#x} is written" if late else "")
 
     def slots_of(self, state: State, frame: Frame, argument: Expr, address: Term, setting: tuple[str, Expr] | None) -> Term | None:
         """An argument made of slots: what they hold where C starts, or held before the call set one."""

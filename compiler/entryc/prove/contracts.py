@@ -26,6 +26,7 @@ def contracts(spec: Spec, configuration: Configuration) -> list[str]:
             parts += [f"clobbers {' '.join(op.clobbers)}"] if op.clobbers else []
             parts += [f"writes {', '.join(map(show, op.writes))}"] if op.writes else []
             parts += [f"{show(p)}: {why}" for p, why in op.promises] + (["returns"] if op.returns else [])
+            parts += [f"runs when {show(op.when)}"] if op.when is not None else []
             out.append(f"{op.symbol} is not followed: " + ("; ".join(parts) or "it changes nothing"))
     for path in spec.of_kind("exit"):
         if path.given is not None:

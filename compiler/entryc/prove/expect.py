@@ -27,6 +27,7 @@ from ..model.spec import (
     Step,
     Through,
 )
+from ..model.surroundings import KEPT, StateNeed
 from .terms import Term
 
 
@@ -64,6 +65,7 @@ class Outline:
     ops: list[str] = field(default_factory=list)
     exits: list[Exit] = field(default_factory=list)
     room: int = 0
+    before: list[tuple[Save, tuple[StateNeed, ...]]] = field(default_factory=list)      # what the spec brings about before each save
     keeping: set[str] = field(default_factory=set)              # registers that remember a state of the interrupted code
 
     @property
@@ -87,17 +89,22 @@ def outline(spec: Spec, path: Path, origin: str, configuration: Configuration, a
     """Follow the written steps of an entry point or routine for one origin and arrival."""
     out = Outline(path, origin, arrival)
     moves: list[Set] = []
+    facts: dict[str, StateNeed] = {}
     for where, step in _steps(spec, path, path.steps, origin, arrival, configuration):
         if isinstance(step, Save):
             out.saves.append(step)
+            out.before.append((step, tuple(facts.values())))
         elif isinstance(step, Set):
             moves.append(step)
         elif isinstance(step, Do):
             out.ops.append(step.op)
         elif isinstance(step, Room):
             out.room += step.size
-        elif isinstance(step, SetState) and step.keeping is not None:
-            out.keeping.add(step.keeping)
+        elif isinstance(step, SetState):
+            if step.keeping is not None:
+                out.keeping.add(step.keeping)
+            if step.value != KEPT:
+                facts[step.subject] = StateNeed(step.subject, step.value, step.guard, step.span)
         elif isinstance(step, (Call, Jump)):
             out.stages.append(Stage(step, moves))
             moves = []

@@ -37,6 +37,7 @@ class Machine:
         self.indexed = {r.facts["indexed"]: r.name for r in spec.arch.registers.values() if "indexed" in r.facts}
         self.meaning: Callable[[Expr, State], Term] | None = None       # set by whoever knows the environment
         self.address: Callable[[CellRef, State], Term] | None = None
+        self.watch: tuple[StateNeed, ...] = ()  # facts that are looked at whenever a word of a stack is stored
         self.recording = False                  # keep what happens in order: for comparing two codes
         self.known: dict[tuple[Term, ...], bool] = {}
         self.sp = spec.arch.of_kind("stack")
@@ -181,7 +182,8 @@ class Machine:
                 state.faults.append(Access(state.pc, f"{verb} {region.name}{offset:+#x}: below the stack pointer, "
                                                      "where an event may write at any time"))
         if region.memory is None:
-            state.order.append((write is not None, region.base, offset))
+            seen = sum(1 << i for i, need in enumerate(self.watch) if self.holds(state, self.fact(state, need))) if write is not None else 0
+            state.order.append((write is not None, region.base, offset, seen))
         if region.origin:
             state.stacks |= {region.origin}
         self.touch(state, region, next((p for p in region.parts if p.low <= offset <= p.high - size), None), write is None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -111,6 +112,7 @@ class _Group:
     path: Path
     covered: frozenset[int]
     starts: list[State]
+    first: bool = True                          # tried before the others that run the same shared code
 
 
 class Mutation:
@@ -120,6 +122,7 @@ class Mutation:
         self.spec, self.images = spec, images
         self.solvers = {name: Solver() for name in images}
         self.lifters = {name: Lifter(spec.arch, image) for name, image in images.items()}
+        self.all: set[int] = set()
         self.groups: dict[str, list[_Group]] = {name: self._baseline(spec.configurations[name], image) for name, image in images.items()}
 
     def _baseline(self, configuration: Configuration, image: Image) -> list[_Group]:
@@ -135,12 +138,20 @@ class Mutation:
             own = [a for a in run.covered if path.placed is None or not 0 <= a - run.address(path) < 64]
             key = (frozenset(own), path.placed[0]) if path.placed else (frozenset(own), path.name)
             found.setdefault(key, _Group(path, frozenset(run.covered), run.starts or []))
-        return list(found.values())
+        groups = list(found.values())
+        self.all.update(a for g in groups for a in g.covered)
+        shared = Counter(a for g in groups for a in g.covered)
+        seen: set[frozenset[int]] = set()
+        for group in groups:
+            common = frozenset(a for a in group.covered if shared[a] > 1)
+            group.first = common not in seen
+            seen.add(common)
+        return sorted(groups, key=lambda g: not g.first)
 
     # ---- the population ----
 
     def addresses(self) -> list[int]:
-        return sorted({a for groups in self.groups.values() for g in groups for a in g.covered})
+        return sorted(self.all)
 
     def instruction(self, address: int) -> tuple[Instruction, Lifter]:
         """What stands at an address in the first configuration that runs it."""
@@ -167,11 +178,13 @@ class Mutation:
         if kind == "drop":
             return Mutant("drop", address, first.text, ((address, (), end),))
         if kind == "double":
-            return None if _leaves(first) else Mutant("double", address, first.text, ((address, (first, first), end),))
+            return None if _leaves(first) or _calls(first) else Mutant("double", address, first.text, ((address, (first, first), end),))
         if kind in ("swap", "pair"):
-            if end not in set(self.addresses()) or _leaves(first):
+            if end not in self.all or _leaves(first):
                 return None
             second, _ = self.instruction(end)
+            if kind == "swap" and (_calls(first) or _calls(second)):
+                return None                     # a call leaves the address behind it: elsewhere, it would be another call
             if kind == "pair":
                 return Mutant("pair", address, f"{first.text}; {second.text}", ((address, (), end), (end, (), end + second.size)))
             return None if first.data == second.data or any(i.form is None and not i.ops for i in (first, second)) else Mutant(
@@ -189,13 +202,9 @@ class Mutation:
     def judge(self, mutant: Mutant) -> Outcome:
         """Is it killed by some claim of some configuration, proved equivalent in all, or does it survive?"""
         places = {address for address, _, _ in mutant.patch}
-        for name, groups in self.groups.items():
-            for group in groups:
-                if not places & group.covered:
-                    continue
-                why = self._killed(name, group.path, mutant)
-                if why is not None:
-                    return Outcome(mutant, *why)
+        why = self._kill(mutant, places, True)
+        if why is not None:
+            return why
         # One that changes an instruction with effects outside of the registers is never called equivalent, nor one that exchanges two of them.
         first = [self.instruction(a)[0] for a, _, _ in mutant.patch]
         changed = [not pure(i) for i in (*mutant.touched, *(first if mutant.kind != "swap" else ()))]
@@ -206,9 +215,19 @@ class Mutation:
                         difference = Equal(self.spec, self.spec.configurations[name], self.lifters[name], Patched(self.lifters[name], mutant),
                                            self.solvers[name]).differs(group.starts, places)
                         if difference is not None:
-                            return Outcome(mutant, "survived", f"{name}, {group.path.name}: {difference}")
+                            return self._kill(mutant, places, False) or Outcome(mutant, "survived", f"{name}, {group.path.name}: {difference}")
             return Outcome(mutant, "equivalent")
-        return Outcome(mutant, "survived", "it touches memory, a contract or the way on: not called equivalent")
+        return self._kill(mutant, places, False) or Outcome(mutant, "survived", "it touches memory, a contract or the way on: not called equivalent")
+
+    def _kill(self, mutant: Mutant, places: set[int], first: bool) -> Outcome | None:
+        """Is it noticed by an entry point: of those tried first, or of the others?"""
+        for name, groups in self.groups.items():
+            for group in groups:
+                if group.first is first and places & group.covered:
+                    why = self._killed(name, group.path, mutant)
+                    if why is not None:
+                        return Outcome(mutant, *why)
+        return None
 
     def _killed(self, name: str, path: Path, mutant: Mutant) -> tuple[str, str] | None:
         solver = self.solvers[name]
@@ -235,6 +254,10 @@ def sample(names: Sequence[tuple[str, int, int]], count: int, seed: int) -> list
     flips, others = [n for n in names if n[0] == "flip"], [n for n in names if n[0] != "flip"]
     half = count // 2
     return sorted(rng.sample(flips, min(len(flips), count - half)) + rng.sample(others, min(len(others), half)), key=lambda n: (n[1], n[0], n[2]))
+
+
+def _calls(instruction: Instruction) -> bool:
+    return any(op.name == "CALL" for op in instruction.ops)
 
 
 def _overlaid(instruction: Instruction) -> bool:

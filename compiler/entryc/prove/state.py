@@ -135,7 +135,7 @@ class State:
     stacks: frozenset[str] = frozenset()        # the declared stacks that were touched
     done: tuple[str, ...] = ()                  # the ops that ran
     last: Instruction = field(default_factory=lambda: NOTHING)  # what ran before
-    order: list[tuple[bool, Term, int]] = field(default_factory=list)   # words of stacks, as they were stored (True) or loaded: base and offset
+    order: list[tuple[bool, Term, int, int]] = field(default_factory=list)      # words of stacks as they were stored (True) or loaded; watched facts
     events: list[tuple[Any, ...]] = field(default_factory=list)         # accesses, contracted instructions and ops, in order
 
     def copy(self) -> State:

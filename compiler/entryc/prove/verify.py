@@ -126,6 +126,7 @@ class Run:
             self.not_checked.append(f"{claims.stub}: its assumptions contradict each other")
             return
         first, states = start.copy(), [start]
+        self.machine.watch = tuple(dict.fromkeys(f for _, facts in way.before for f in facts if self.spec.applies(f, self.configuration)))
         found = {r: self.machine.read(start, r) for r in self.spec.arch.registers if r != self.spec.arch.of_kind("pc")}
         for number, stage in enumerate(way.stages):
             target, last = stage.target, stage is way.stages[-1]
