@@ -19,6 +19,7 @@ from . import output, render
 
 if TYPE_CHECKING:
     from ..image.image import Image
+    from ..prove.verdict import Report
 
 
 WANTED = 0.99                                   # of the mutants that are not equivalent
@@ -52,6 +53,16 @@ class Speaker:
         if self._open:
             sys.stderr.write("\r\x1b[K")
             self._open = False
+
+
+@dataclass
+class Record:
+    """What a run found, for its report."""
+
+    spec: Spec
+    image: str | None = None
+    reports: dict[str, Report] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 def _load(path: Path, constants: dict[str, int] | None = None) -> tuple[Spec, Code, list[Finding]]:
@@ -96,12 +107,12 @@ def build(path: Path, out: Path, say: Speaker, *, check: bool = False, prove: bo
         if not findings:
             say.say(f"{out}: {len(files)} files are what {path} gives")
         return findings
-    record: dict[str, Any] = {"spec": str(path)}
+    record = Record(spec)
     if prove:
         from .assembled import assemble_all
         results = assemble_all(spec, code, files, say)
         findings += results.findings
-        record["assembled"] = results.rows
+        record.extra["assembled"] = results.rows
         say.say(results.table)
         _say_decisions(spec, say)
         if not any(f.level == "error" for f in findings):
@@ -128,10 +139,10 @@ def _say_decisions(spec: Spec, say: Speaker) -> None:
             say.detail(f"           does not exist yet: {missing}")
 
 
-def _prove(spec: Spec, images: dict[str, Image], say: Speaker, record: dict[str, Any]) -> list[Finding]:
+def _prove(spec: Spec, images: dict[str, Image], say: Speaker, record: Record) -> list[Finding]:
+    from ..prove.contracts import contracts
     from ..prove.verify import verify as prove_image
     findings: list[Finding] = []
-    record["verdicts"] = {}
     for name, image in images.items():
         say.progress(f"proving configuration {name} …")
         report = prove_image(spec, image, spec.configurations[name])
@@ -143,7 +154,8 @@ def _prove(spec: Spec, images: dict[str, Image], say: Speaker, record: dict[str,
         say.say(report.summary())
         if say.verbose:
             say.say(report.table())
-        record["verdicts"][name] = report.as_dict()
+        report.contracts = contracts(spec, spec.configurations[name])
+        record.reports[name] = report
     return findings
 
 
@@ -157,17 +169,17 @@ def verify(path: Path, say: Speaker, *, image: str | None = None, objects: Seque
     if mutants is not None and mutants != "all" and not mutants.isdecimal():
         raise Findings([Finding("E406", "error", f"--mutants takes a number or 'all', not '{mutants}'")])
     wanted = {n: c for n, c in spec.configurations.items() if configuration in (None, n)}
-    record: dict[str, Any] = {"spec": str(path)}
+    record = Record(spec, image or ", ".join(objects) or None)
     images = _images(spec, code, wanted, image, objects, say)
     findings += _prove(spec, images, say, record)
-    _say_trust(spec, images, say, record)
+    _say_trust(images, say, record)
     if crosscheck > 0:
         from ..run.crosscheck import crosscheck as run_crosscheck
         from .assembled import LOW, assemble_flat_images
         table = run_crosscheck(spec, assemble_flat_images(spec, code, wanted, LOW), crosscheck)
         say.say(table.text())
         findings += table.findings()
-        record["crosscheck"] = table.as_dict()
+        record.extra["crosscheck"] = table.as_dict()
     if mutants is not None:
         findings += _mutants(spec, images, mutants, seed, say, record, bool(findings))
     _report(report, record)
@@ -186,14 +198,13 @@ def _constants(rows: Sequence[str]) -> dict[str, int]:
     return out
 
 
-def _say_trust(spec: Spec, images: dict[str, Image], say: Speaker, record: dict[str, Any]) -> None:
+def _say_trust(images: dict[str, Image], say: Speaker, record: Record) -> None:
     """Assumptions, contracts, and what patches the code: said once, with the configurations that they belong to."""
-    from ..prove.contracts import contracts
     from ..prove.verify import ASSUMPTIONS
     say.say("assuming:\n" + "\n".join(f"  {key}: {text}" for key, text in ASSUMPTIONS))
     lines: dict[str, list[str]] = {}
-    for name in images:
-        for line in contracts(spec, spec.configurations[name]):
+    for name, report in record.reports.items():
+        for line in report.contracts:
             lines.setdefault(line, []).append(name)
     if lines:
         say.say("by contract:\n" + "\n".join(f"  {line}" + ("" if len(names) == len(images) else f"  [{', '.join(names)}]") for line, names in lines.items()))
@@ -204,10 +215,9 @@ def _say_trust(spec: Spec, images: dict[str, Image], say: Speaker, record: dict[
     if notes:
         say.say("what changes the code while the kernel runs:\n" + "\n".join(
             f"  {note}" + ("" if len(names) == len(images) else f"  [{', '.join(names)}]") for note, names in notes.items()))
-    record["contracts"], record["patched"] = lines, notes
 
 
-def _mutants(spec: Spec, images: dict[str, Image], mutants: str, seed: int, say: Speaker, record: dict[str, Any], failed: bool) -> list[Finding]:
+def _mutants(spec: Spec, images: dict[str, Image], mutants: str, seed: int, say: Speaker, record: Record, failed: bool) -> list[Finding]:
     """Small changes of the code: each one has to be noticed."""
     from ..prove.mutate import Mutation, Score, sample
     if failed:
@@ -224,7 +234,7 @@ def _mutants(spec: Spec, images: dict[str, Image], mutants: str, seed: int, say:
     for outcome in score.outcomes:
         if outcome.verdict == "survived":
             say.say(f"  survived: {outcome.mutant.kind} at {outcome.mutant.address:#x}: {outcome.mutant.text} ({outcome.by})")
-    record["mutants"] = {**score.as_dict(), "seed": seed}
+    record.extra["mutants"] = {**score.as_dict(), "seed": seed}
     if score.ratio < WANTED:
         return [Finding("P104", "error", f"only {100 * score.ratio:.2f} % of the mutants that are not proved equivalent are noticed, "
                                          f"{100 * WANTED:.0f} % are wanted")]
@@ -253,6 +263,12 @@ def _images(spec: Spec, code: Code, wanted: dict[str, Configuration], image: str
     return assemble_flat_images(spec, code, wanted)
 
 
-def _report(target: str | None, record: dict[str, Any]) -> None:
-    if target is not None:
-        output.write_all(Path(target).parent, {Path(target).name: json.dumps(record, indent=1, sort_keys=True) + "\n"})
+def _report(target: str | None, record: Record) -> None:
+    """Write what was found, as JSON or as a page."""
+    if target is None:
+        return
+    from ..report.data import report_data
+    from ..report.page import page_html
+    data = report_data(record.spec, record.reports, image=record.image, extra=record.extra)
+    text = page_html(data) if Path(target).suffix in (".html", ".htm") else json.dumps(data, indent=1, sort_keys=True) + "\n"
+    output.write_all(Path(target).parent, {Path(target).name: text})

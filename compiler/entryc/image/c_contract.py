@@ -26,7 +26,7 @@ from typing import Any
 from ..model.arch import Arch
 from ..model.spec import VECTOR_TABLE, Spec
 from ..source.finding import Finding, Findings
-from .elf import read_image
+from .elf import LARGEST, read_image
 from .image import Image
 from .lift import Instruction, Lifter, Op, Place
 
@@ -34,12 +34,13 @@ STACK_LIMIT = 1024
 IDLE = "nop"                                    # what decoders call an instruction that does nothing
 PROTECTOR = "__stack_chk"
 EXECUTABLE = 0x4
+FLOW = ("BRANCH", "CBRANCH", "CALL", "CALLIND", "BRANCHIND", "RETURN")
 FIRST, STEP = 0x100000, 0x1000                  # where sections of an object are put
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function's code, and whether other files see it."""
+    """A function's code, or a piece of data, and whether other files see it."""
 
     name: str
     start: int
@@ -77,19 +78,25 @@ class Known:
     def foreign(self, instruction: Instruction) -> str | None:
         """The first register that an instruction uses and that the .arch file does not declare.
 
-        Registers of the lifter alone are none of the CPU: no decoder has a name for them, and an instruction writes them before it reads them.
+        What the lifter keeps for itself alone is none of the CPU's: no decoder has a name for it, an instruction writes it before it reads it, and
+        reads what it writes, single flags aside.
         """
         written: list[Place] = []
+        unread: list[Place] = []
         for op in instruction.ops:
             for place in op.inputs:
-                if place.space == "register" and not _within(place, self.declared) and (_touches(place, self.real) or not _within(place, written)):
-                    return self.name(place)
+                if place.space == "register" and not _within(place, self.declared):
+                    if _touches(place, self.real) or not _within(place, written):
+                        return self.name(place)
+                    unread = [p for p in unread if not _within(p, [place])]
             out = op.output
             if out is not None and out.space == "register" and not _within(out, self.declared):
                 if _touches(out, self.real):
                     return self.name(out)
                 written.append(out)
-        return None
+                if out.size > 1:
+                    unread.append(out)
+        return self.name(unread[0]) if unread else None
 
     def name(self, place: Place) -> str:
         return self.names.get((place.offset, place.size)) or next(
@@ -145,6 +152,8 @@ class _Code:
         from elftools.elf.elffile import ELFFile
         from elftools.elf.relocation import RelocationSection
         try:
+            if path.stat().st_size > LARGEST:
+                raise Findings([Finding("E430", "error", f"{path} is larger than {LARGEST} bytes")])
             elf = ELFFile(io.BytesIO(path.read_bytes()))
         except OSError as error:
             raise Findings([Finding("E430", "error", f"{path} cannot be read: {error.strerror}")]) from None
@@ -155,7 +164,7 @@ class _Code:
         self.shared: dict[int, str] = {}
         self.undefined: set[str] = set()
         self.targets: dict[int, str] = {}       # place of a relocation -> symbol, "" for a section's
-        self.places: dict[str, int] = {}        # names of data
+        self.data: list[Function] = []          # what other files see of data
         base: dict[int, int] = {}
         segments: list[tuple[int, bytes]] = []
         sections = list(elf.iter_sections())
@@ -185,10 +194,10 @@ class _Code:
                 self.named[name] = Function(name, start, symbol["st_size"], shared)
             if shared:
                 self.shared.setdefault(start, name)
-        elif name and isinstance(where, int):
-            self.places.setdefault(name, symbol["st_value"])
-            if shared and kind == "STT_NOTYPE":
-                self.shared.setdefault(symbol["st_value"], name)
+        elif kind == "STT_OBJECT" and shared and self.linked:
+            self.data.append(Function(name, symbol["st_value"], symbol["st_size"], shared))
+        elif kind == "STT_NOTYPE" and shared and self.linked and isinstance(where, int):
+            self.shared.setdefault(symbol["st_value"], name)
 
     def relocated(self, instruction: Instruction) -> str | None:
         """The symbol that the linker puts into an instruction."""
@@ -346,13 +355,16 @@ class _Walk:
         touched: list[tuple[int, str]] = []
         maybe = False                           # after a jump inside the instruction: what follows is not always done
         for op in instruction.ops:
+            for place in (*op.inputs, *([op.output] if op.output is not None else [])):
+                if place.space == "ram" and op.name not in FLOW:
+                    self.reached(name, instruction, ("constant", place.offset))
             if op.name in ("LOAD", "STORE"):
                 where = self.value(values, unique, op.inputs[1])
                 if where is not None and where[0] == "stack":
                     touched.append((where[1], "reads" if op.name == "LOAD" else "writes"))
                 elif where is not None:
                     self.reached(name, instruction, where)
-            if op.name in ("BRANCH", "CBRANCH", "CALL", "CALLIND", "BRANCHIND", "RETURN"):
+            if op.name in FLOW:
                 maybe |= op.inputs[0].space == "const" or (op.name == "CBRANCH" and op.inputs[0].offset == address + instruction.size)
                 self.flow(name, instruction, op, step, unique)
             elif op.output is not None:
@@ -369,8 +381,9 @@ class _Walk:
         if where[0] == "system":
             self.out.add("E433", f"{name} reads memory relative to a register of the system at {instruction.address:#x}: {instruction.text}",
                          "compile entry.c with -fno-stack-protector")
-        elif any(n.startswith(PROTECTOR) and place == where[1] for n, place in self.code.places.items()):
-            self.undeclared(PROTECTOR)
+        for data in self.code.data if where[0] == "constant" else ():
+            if data.start <= where[1] < data.start + data.size and data.name not in self.declared:
+                self.undeclared(data.name)
 
     def value(self, values: Values, unique: Values, place: Place) -> Value | None:
         if place.space == "const":

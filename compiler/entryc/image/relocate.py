@@ -123,7 +123,7 @@ def _apply(arch: Arch, unit: Object, fix: Fix, known: dict[str, int]) -> None:
 
 
 def _field(row: Relocation, symbol: int, addend: int, place: int, where: str) -> bytes:
-    letters = {"S": symbol, "A": addend, "P": place}
+    letters = dict(zip("SAP", (symbol, addend, place), strict=True))
 
     def lookup(expr: Expr) -> int:
         return letters[expr.name] if isinstance(expr, Operand) else 0

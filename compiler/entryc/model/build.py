@@ -35,7 +35,7 @@ from .spec import (
 from .surroundings import ANY, KEPT, Meaning, StateNeed, SymbolAt
 
 LANGUAGE = 1
-TARGETS = ("bare", "linux")
+TARGETS = ("bare", "existing", "linux")     # what is generated; what somebody wrote by hand; Linux
 MAX_ITEMS = 20_000
 
 Item = tuple[SourceFile, Node]

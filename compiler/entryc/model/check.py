@@ -377,7 +377,7 @@ def _described(spec: Spec, collector: Collector) -> None:
             elif isinstance(step, ExitTo) and (step.by_origin or step.given is not None):
                 rows.append(("an exit by origin or by promise", step.span))
     for what, span in rows:
-        collector.error("E302", f"{what} belongs to a spec that describes a kernel's own code", span, "write: target linux")
+        collector.error("E302", f"{what} belongs to a spec that describes a kernel's own code", span, "write: target existing, or target linux")
 
 
 __all__ = ["Num", "check", "flat_handler", "never"]

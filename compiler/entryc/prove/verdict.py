@@ -43,6 +43,7 @@ class Report:
     not_checked: list[str]
     replays: dict[int, str] = field(default_factory=dict)       # id of a refuted claim -> what the emulator showed
     missing: list[str] = field(default_factory=list)            # words that the spec places at symbols that the image lacks
+    contracts: list[str] = field(default_factory=list)          # what is believed of the code around
     covered: frozenset[int] = frozenset()       # addresses of the instructions that some path ran
     timings: dict[str, float] = field(default_factory=dict)     # CPU seconds by entry point, without the solver's part at the end
 
