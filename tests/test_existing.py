@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -132,3 +133,30 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["verify", spec, "--object", str(out), "--const", "NOBODY=1"]) == 1
     assert main(["verify", spec, "--object", str(out), "--const", "KERNEL_CS"]) == 1
     assert main(["verify", spec, "--object", str(out), "--mutants", "some"]) == 1
+
+
+def test_refuted_claims_are_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The emulator runs the object, put where it can run it, and shows what the proof says."""
+    source, out = tmp_path / "entry.S", tmp_path / "entry.o"
+    source.write_text(changed("\tpushq\t%r12\n\tpushq\t%r13\n", "\tpushq\t%r13\n\tpushq\t%r12\n"))
+    subprocess.run(["as", "--64", "-o", str(out), str(source)], check=True)
+    assert main(["verify", str(EXAMPLE / "kernel.entry"), "--object", str(out)]) == 1
+    assert capsys.readouterr().err.count("replayed: in the emulator the slot is") >= 2
+
+
+def test_questions_are_written_and_asked_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "entry.o"
+    subprocess.run(["as", "--64", "-o", str(out), str(EXAMPLE / "entry.S")], check=True)
+    questions, page, data = tmp_path / "smt2", tmp_path / "page.html", tmp_path / "data.json"
+    command = ["verify", str(EXAMPLE / "kernel.entry"), "--object", str(out)]
+    assert main([*command, "--recheck", "20", "--dump-smt2", str(questions), "--report", str(page)]) == 0
+    said = capsys.readouterr().out
+    assert "answers asked again, 0 disagree" in said
+    files = sorted(questions.iterdir())
+    assert files and all("(set-info :status " in f.read_text() and "(check-sat)" in f.read_text() for f in files)
+    assert "syscall_entry" in page.read_text()
+    assert main([*command, "--report", str(data)]) == 0
+    assert json.loads(data.read_text())["green"] is True
+    again = tmp_path / "again"
+    assert main([*command, "--dump-smt2", str(again)]) == 0
+    assert [f.name for f in sorted(again.iterdir())] == [f.name for f in files]

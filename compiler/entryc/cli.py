@@ -44,7 +44,12 @@ def _arguments() -> argparse.ArgumentParser:
     verify.add_argument("--const", metavar="NAME=N", action="append", help="replace a constant of the spec, such as an offset that this build has elsewhere")
     verify.add_argument("--crosscheck", metavar="N", type=int, default=0, help="also run every instruction form on N random states beside the emulator")
     verify.add_argument("--mutants", metavar="N", help="also change the code in N ways (or: all) and see that each change is noticed")
-    verify.add_argument("--seed", metavar="S", type=int, default=1, help="which N of the changes (default: 1)")
+    verify.add_argument("--recheck", metavar="N", type=int, default=0, help="ask N of the solver's answers again of a second solver (Bitwuzla)")
+    verify.add_argument("--dump-smt2", metavar="DIR", help="write each question that the solver was asked as an SMT-LIB file")
+    depth = verify.add_mutually_exclusive_group()
+    depth.add_argument("--fast", action="store_true", help="only the claims (default)")
+    depth.add_argument("--all", action="store_true", help="also every mutant: each instruction is needed, each pair, each change is noticed")
+    verify.add_argument("--seed", metavar="S", type=int, default=1, help="which N are chosen (default: 1)")
     verify.add_argument("--report", metavar="FILE", help="write verdicts and times as JSON, or as a page when FILE ends in .html")
 
     commands.add_parser("layout", parents=[shared], help="show frames and memory with offsets and sizes")
@@ -92,7 +97,8 @@ def _run(options: argparse.Namespace) -> int:
         findings = jobs.build(path, out, say, check=options.check, prove=options.prove == "all", report=options.report, depfile=options.depfile)
     else:
         findings = jobs.verify(path, say, image=options.image, objects=options.object or [], configuration=options.configuration,
-                               crosscheck=options.crosscheck, mutants=options.mutants, seed=options.seed, report=options.report, constants=options.const or [])
+                               crosscheck=options.crosscheck, mutants="all" if options.all else options.mutants,
+                               recheck=options.recheck, smt2=options.dump_smt2, seed=options.seed, report=options.report, constants=options.const or [])
     if options.format == "json" or findings:
         _show(findings, options.format)
     return FOUND if any(f.level == "error" for f in findings) else OK

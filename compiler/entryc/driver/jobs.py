@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +63,7 @@ class Record:
     image: str | None = None
     reports: dict[str, Report] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+    moved: Callable[[str], Image] | None = None         # the code of a configuration where an emulator can run it
 
 
 def _load(path: Path, constants: dict[str, int] | None = None) -> tuple[Spec, Code, list[Finding]]:
@@ -149,7 +150,11 @@ def _prove(spec: Spec, images: dict[str, Image], say: Speaker, record: Record) -
         refuted = [v for v in report.verdicts if v.verdict == "refuted"]
         if refuted:
             from ..run.replay import replay_all
-            report.replays = replay_all(spec, image, refuted)
+            moved = record.moved(name) if record.moved is not None else None
+            if moved is None and spec.target != "bare":
+                report.replays = {id(v.claim): "not replayed: linked code cannot be moved to where the emulator runs code" for v in refuted}
+            else:
+                report.replays = replay_all(spec, moved or image, refuted, spec.configurations[name], moved is not None)
         findings += report.findings()
         say.say(report.summary())
         if say.verbose:
@@ -160,7 +165,8 @@ def _prove(spec: Spec, images: dict[str, Image], say: Speaker, record: Record) -
 
 
 def verify(path: Path, say: Speaker, *, image: str | None = None, objects: Sequence[str] = (), configuration: str | None = None, crosscheck: int = 0,
-           mutants: str | None = None, seed: int = 1, report: str | None = None, constants: Sequence[str] = ()) -> list[Finding]:
+           mutants: str | None = None, recheck: int = 0, smt2: str | None = None, seed: int = 1, report: str | None = None,
+           constants: Sequence[str] = ()) -> list[Finding]:
     """Prove the flat form of every configuration, a linked image, or objects."""
     spec, code, findings = _load(path, _constants(constants))
     if configuration is not None and configuration not in spec.configurations:
@@ -170,7 +176,7 @@ def verify(path: Path, say: Speaker, *, image: str | None = None, objects: Seque
         raise Findings([Finding("E406", "error", f"--mutants takes a number or 'all', not '{mutants}'")])
     wanted = {n: c for n, c in spec.configurations.items() if configuration in (None, n)}
     record = Record(spec, image or ", ".join(objects) or None)
-    images = _images(spec, code, wanted, image, objects, say)
+    images = _images(spec, code, wanted, image, objects, say, record)
     findings += _prove(spec, images, say, record)
     _say_trust(images, say, record)
     if crosscheck > 0:
@@ -180,6 +186,8 @@ def verify(path: Path, say: Speaker, *, image: str | None = None, objects: Seque
         say.say(table.text())
         findings += table.findings()
         record.extra["crosscheck"] = table.as_dict()
+    if smt2 is not None or recheck > 0:
+        findings += _solver(record, recheck, smt2, seed, say)
     if mutants is not None:
         findings += _mutants(spec, images, mutants, seed, say, record, bool(findings))
     _report(report, record)
@@ -217,6 +225,25 @@ def _say_trust(images: dict[str, Image], say: Speaker, record: Record) -> None:
             f"  {note}" + ("" if len(names) == len(images) else f"  [{', '.join(names)}]") for note, names in notes.items()))
 
 
+def _solver(record: Record, recheck: int, smt2: str | None, seed: int, say: Speaker) -> list[Finding]:
+    """What the solver was asked: written to files, and a part of it asked again of another one."""
+    from ..prove.recheck import Missing, files
+    from ..prove.recheck import recheck as ask
+    queries = {conditions: answer for report in record.reports.values() for conditions, answer in report.queries.items()}
+    if smt2 is not None:
+        written = output.write_all(Path(smt2), files(queries))
+        say.say(f"{smt2}: {len(queries)} questions, {len(written.changed)} files changed")
+    if recheck <= 0:
+        return []
+    try:
+        asked, wrong = ask(queries, recheck, seed)
+    except Missing as problem:
+        raise Findings([Finding("E408", "error", str(problem))]) from None
+    say.say(f"second solver: {asked} of {len(queries)} answers asked again, {len(wrong)} disagree (seed {seed})")
+    record.extra["second solver"] = {"asked": asked, "of": len(queries), "disagree": wrong, "seed": seed}
+    return [Finding("P106", "error", f"two solvers disagree: {text}") for text in wrong]
+
+
 def _mutants(spec: Spec, images: dict[str, Image], mutants: str, seed: int, say: Speaker, record: Record, failed: bool) -> list[Finding]:
     """Small changes of the code: each one has to be noticed."""
     from ..prove.mutate import Mutation, Score, sample
@@ -241,7 +268,8 @@ def _mutants(spec: Spec, images: dict[str, Image], mutants: str, seed: int, say:
     return []
 
 
-def _images(spec: Spec, code: Code, wanted: dict[str, Configuration], image: str | None, objects: Sequence[str], say: Speaker) -> dict[str, Image]:
+def _images(spec: Spec, code: Code, wanted: dict[str, Configuration], image: str | None, objects: Sequence[str], say: Speaker,
+            record: Record) -> dict[str, Image]:
     """The code of each configuration: of files, patched for it, or assembled here."""
     if image is not None or objects:
         from ..image.elf import read_binary
@@ -254,8 +282,13 @@ def _images(spec: Spec, code: Code, wanted: dict[str, Configuration], image: str
         if len(wanted) > 1 and any(f.kind == "build" and any(f.name in c.features for c in wanted.values())
                                    and not all(f.name in c.features for c in wanted.values()) for f in spec.features.values()):
             raise Findings([Finding("E404", "error", "this code was built for one configuration", help="choose it: --configuration " + "|".join(wanted))])
-        return {name: binary.image(frozenset(spec.features[f].number or 0 for f in c.features if spec.features[f].number is not None))
-                for name, c in wanted.items()}
+        features = {name: frozenset(spec.features[f].number or 0 for f in c.features if spec.features[f].number is not None) for name, c in wanted.items()}
+        if objects:
+            def moved(name: str) -> Image:
+                from ..run.replay import PLACES
+                return read_binary(spec.arch, [Path(o) for o in objects], low, PLACES).image(features[name])
+            record.moved = moved
+        return {name: binary.image(features[name]) for name in wanted}
     if spec.target != "bare":
         raise Findings([Finding("E405", "error", f"the spec describes code of target {spec.target}: say where that code is",
                                 help="--object FILE for objects, --image FILE for a linked kernel")])

@@ -97,8 +97,9 @@ def parse_image(arch: Arch, data: bytes, name: str) -> Image:
     return binary.image()
 
 
-def read_binary(arch: Arch, paths: Sequence[Path], low: frozenset[str] = frozenset()) -> Binary:
-    """A linked file, or objects that are put behind each other. `low`: symbols that are reached through a base register. Raises Findings."""
+def read_binary(arch: Arch, paths: Sequence[Path], low: frozenset[str] = frozenset(), where: tuple[int, int, int] | None = None) -> Binary:
+    """A linked file, or objects that are put behind each other. `low`: symbols that are reached through a base register. `where`: addresses of code,
+    of undefined symbols, and of the low ones, if not those of the .arch file. Raises Findings."""
     files: list[tuple[str, bytes]] = []
     for path in paths:
         try:
@@ -107,10 +108,11 @@ def read_binary(arch: Arch, paths: Sequence[Path], low: frozenset[str] = frozens
             files.append((str(path), path.read_bytes()))
         except OSError as error:
             raise _fail(f"{path} cannot be read: {error.strerror}") from None
-    return parse_binary(arch, files, low)
+    return parse_binary(arch, files, low, where)
 
 
-def parse_binary(arch: Arch, files: Sequence[tuple[str, bytes]], low: frozenset[str] = frozenset()) -> Binary:
+def parse_binary(arch: Arch, files: Sequence[tuple[str, bytes]], low: frozenset[str] = frozenset(),
+                 where: tuple[int, int, int] | None = None) -> Binary:
     """The same, from (name, bytes)."""
     from elftools.common.exceptions import ELFError
     found: list[Binary | Object] = []
@@ -127,12 +129,12 @@ def parse_binary(arch: Arch, files: Sequence[tuple[str, bytes]], low: frozenset[
         if len(found) > 1:
             raise _fail(f"{linked[0].name} is linked: it stands alone", "only objects can be given together")
         return linked[0]
-    return _link(arch, [o for o in found if isinstance(o, Object)], digest.hexdigest(), low)
+    return _link(arch, [o for o in found if isinstance(o, Object)], digest.hexdigest(), low, where)
 
 
-def _link(arch: Arch, objects: list[Object], sha256: str, low: frozenset[str]) -> Binary:
+def _link(arch: Arch, objects: list[Object], sha256: str, low: frozenset[str], where: tuple[int, int, int] | None) -> Binary:
     names = ", ".join(o.name for o in objects)
-    done = link(arch, objects, low)
+    done = link(arch, objects, low, where)
     code = {s.address: bytes(s.data) for s in done.sections if s.executable and s.name != REPLACEMENTS and s.data}
     if not code:
         raise _fail(f"{names} has no executable section")

@@ -67,9 +67,9 @@ class Linked:
     externs: dict[str, int]
 
 
-def link(arch: Arch, objects: Sequence[Object], low: frozenset[str]) -> Linked:
+def link(arch: Arch, objects: Sequence[Object], low: frozenset[str], where: tuple[int, int, int] | None = None) -> Linked:
     """Put objects behind each other, resolve what they want of each other, and make up the rest. `low`: symbols that a base register reaches."""
-    code, extern, bottom = arch.link
+    code, extern, bottom = where or arch.link
     at = code
     for unit in objects:
         for section in unit.sections.values():

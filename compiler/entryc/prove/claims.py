@@ -53,6 +53,7 @@ class Claims:
         self.outline, self.stub = outline, stub
         self.out: list[Claim] = []
         self.start: State | None = None             # the machine when the event came, or when C returned
+        self.ran: State | None = None               # the state that the stretch of code was run from
         self.stop = 0                               # the instruction at which the claims are made
 
     def add(self, kind: str, text: str, span: Span, holds: Term, state: State, detail: str = "", witness: Witness | None = None) -> None:
@@ -65,8 +66,8 @@ class Claims:
     def equal(self, kind: str, text: str, span: Span, actual: Term, wanted: Term, state: State,
               register: str | None = None, word: Term | None = None) -> None:
         witness = None
-        if self.start is not None and (register is not None or word is not None):
-            witness = Witness(self.start, self.stop, register, word, wanted)
+        if self.ran is not None and (register is not None or word is not None):
+            witness = Witness(self.ran, self.stop, register, word, wanted)
         detail = f"is {T.show(actual)}, has to be {T.show(wanted)}" if actual is not wanted else ""
         self.add(kind, text, span, T.eq(actual, wanted), state, detail, witness)
 
@@ -98,12 +99,12 @@ class Claims:
         state.checks.clear()
         state.faults.clear()
 
-    def at_call(self, start: State, ending: Ending, stage: Stage, frame_end: Term | None) -> Term | None:
-        """Claims where C is entered. Returns the frame's address."""
+    def at_call(self, start: State, ran: State, ending: Ending, stage: Stage, frame_end: Term | None) -> Term | None:
+        """Claims where C is entered, by code that `ran` from a state. `start`: the registers as the interrupted code had them. Returns the frame's address."""
         state, machine, abi = ending.state, self.machine, self.arch.abi
         target = stage.target
         setting = target.setting if isinstance(target, Call) else None
-        self.start, self.stop = start, ending.address
+        self.start, self.ran, self.stop = start, ran, ending.address
         frame = self.outline.frame(self.spec)
         sp = machine.read(state, self.arrivals.sp)
         sp = T.add(sp, T.const(abi.return_address))         # a C function that is jumped to expects a return address too
@@ -448,7 +449,7 @@ class Claims:
     def at_return(self, before: State, ending: Ending, exit: Exit, frame: Frame | None, address: Term) -> None:
         """Claims where a return instruction is executed."""
         state, span, path = ending.state, exit.step.span, exit.path
-        self.start, self.stop = before, ending.address
+        self.start, self.ran, self.stop = before, before, ending.address
         origin = path.origin if path.kind == "exit" else self.outline.origin
         row = self.arch.return_row(exit.step.name, origin or "any")
         if row is None:

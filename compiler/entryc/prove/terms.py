@@ -316,6 +316,14 @@ def to_solver(t: Term) -> Any:
     return t.solver
 
 
+_numbers: dict[Term, int] = {}
+
+
+def _number(t: Term) -> int:
+    """A number for a term that is kept as it is: the same in every run of the same proof."""
+    return _numbers.setdefault(t, len(_numbers))
+
+
 def _solve(z3: Any, t: Term, a: list[Any]) -> Any:
     def bit(condition: Any) -> Any:
         return z3.If(condition, z3.BitVecVal(1, 1), z3.BitVecVal(0, 1))
@@ -350,7 +358,7 @@ def _solve(z3: Any, t: Term, a: list[Any]) -> Any:
     }
     if t.op in table:
         return table[t.op]()
-    return z3.BitVec(f"opaque!{id(t)}", t.width)
+    return z3.BitVec(f"opaque!{_number(t)}", t.width)
 
 
 def show(t: Term, depth: int = 4) -> str:

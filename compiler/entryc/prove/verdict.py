@@ -9,6 +9,7 @@ from ..image.image import Image
 from ..model.spec import Configuration, Spec
 from ..source.finding import Finding
 from .claims import Claim
+from .terms import Term
 
 ASSUMPTIONS = (
     ("A1", "the CPU takes events and returns as its .arch file says"),
@@ -43,6 +44,7 @@ class Report:
     not_checked: list[str]
     replays: dict[int, str] = field(default_factory=dict)       # id of a refuted claim -> what the emulator showed
     missing: list[str] = field(default_factory=list)            # words that the spec places at symbols that the image lacks
+    queries: dict[tuple[Term, ...], str] = field(default_factory=dict)          # what the solver was asked, and answered
     contracts: list[str] = field(default_factory=list)          # what is believed of the code around
     covered: frozenset[int] = frozenset()       # addresses of the instructions that some path ran
     timings: dict[str, float] = field(default_factory=dict)     # CPU seconds by entry point, without the solver's part at the end

@@ -36,7 +36,7 @@ def verify(spec: Spec, image: Image, configuration: Configuration) -> Report:
     run.tables()
     verdicts = [run.solver.decide(claim) for claim in run.claims]
     return Report(spec, configuration, image, verdicts, time.process_time() - started, run.not_checked,
-                  missing=run.arrivals.missing(), covered=frozenset(run.covered), timings=timings)
+                  missing=run.arrivals.missing(), queries=dict(run.solver.known), covered=frozenset(run.covered), timings=timings)
 
 
 class Run:
@@ -140,7 +140,7 @@ class Run:
                     if not claims.ending(ending, ending.kind if ending.kind in kinds else kinds[0], target.callee, target.span):
                         continue
                     reached = True
-                    address = claims.at_call(before if number == 0 else self.as_found(before, found), ending, stage, end)
+                    address = claims.at_call(before if number == 0 else self.as_found(before, found), before, ending, stage, end)
                     if isinstance(target, Call) and address is not None:
                         if last:
                             self.exits(way, claims, ending, address)

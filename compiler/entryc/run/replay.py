@@ -6,24 +6,45 @@ from collections.abc import Sequence
 
 from ..image.image import Image
 from ..image.lift import Lifter
-from ..model.spec import Spec
+from ..model.spec import Configuration, Spec
 from ..prove import terms as T
 from ..prove.claims import Witness
 from ..prove.machine import Machine
 from ..prove.state import State
-from ..prove.verify import Verdict
+from ..prove.verify import Run, Verdict
 from .emulator import Emulator, NotHere
 
 MOST = 8
 STEPS = 4096
 CODE = 0x1000_0000
+HIGHEST = 1 << 32                               # code below runs where it is
+PLACES = (0x1000_0000, 0x1800_0000, 0x1_0000)   # where objects are put for a replay: the emulator runs no code at the top of the address space
 MEMORY = 0x4000_0000
 STRIDE = 0x10_0000
 
 
-def replay_all(spec: Spec, image: Image, refuted: Sequence[Verdict]) -> dict[int, str]:
-    """For the first different refuted claims: what the emulator showed, by the claim's identity."""
+def lowered(spec: Spec, image: Image, configuration: Configuration, refuted: Sequence[Verdict]) -> dict[int, Verdict]:
+    """The same refuted claims of the same code at addresses where the emulator can run it, by the identity of each."""
+    run = Run(spec, image, configuration)
+    stubs = {v.claim.stub.split(" ")[0].rstrip(",") for v in refuted}
+    for path in run.paths():
+        if path.name in stubs:
+            run.path(path)
+    found = {(c.stub, c.kind, c.text): c for c in run.claims}
+    out: dict[int, Verdict] = {}
+    for verdict in refuted:
+        claim = found.get((verdict.claim.stub, verdict.claim.kind, verdict.claim.text))
+        again = run.solver.decide(claim) if claim is not None else None
+        if again is not None and again.verdict == "refuted":
+            out[id(verdict.claim)] = again
+    return out
+
+
+def replay_all(spec: Spec, image: Image, refuted: Sequence[Verdict], configuration: Configuration | None = None, moved: bool = False) -> dict[int, str]:
+    """For the first different refuted claims: what the emulator showed, by the claim's identity. `moved`: the image is the same code elsewhere."""
     out: dict[int, str] = {}
+    configuration = configuration or next(iter(spec.configurations.values()))
+    places = lowered(spec, image, configuration, refuted) if moved else {id(v.claim): v for v in refuted}
     seen: set[str] = set()
     for verdict in refuted:
         if verdict.claim.text in seen or len(out) >= MOST:
@@ -32,8 +53,12 @@ def replay_all(spec: Spec, image: Image, refuted: Sequence[Verdict]) -> dict[int
         if verdict.claim.witness is None:
             out[id(verdict.claim)] = "not replayed: the claim is about the path, not about one place"
             continue
+        here = places.get(id(verdict.claim))
+        if here is None:
+            out[id(verdict.claim)] = "not replayed: the claim holds where the emulator can run the code"
+            continue
         try:
-            out[id(verdict.claim)] = replay(spec, image, verdict)
+            out[id(verdict.claim)] = replay(spec, image, here, configuration)
         except NotHere as reason:
             out[id(verdict.claim)] = f"not replayed: the emulator cannot: {reason}"
     return out
@@ -54,12 +79,12 @@ def _fill(values: dict[str, int], term: T.Term) -> None:
             values[name] = (0x0101_0101 * (len(values) + 1)) & ((1 << leaf.width) - 1)
 
 
-def replay(spec: Spec, image: Image, verdict: Verdict) -> str:
+def replay(spec: Spec, image: Image, verdict: Verdict, configuration: Configuration | None = None) -> str:
     """Run a refuted claim's witness. Raises NotHere when the emulator cannot run it."""
     witness = verdict.claim.witness
     assert isinstance(witness, Witness)
     lifter = Lifter(spec.arch, image)
-    machine = Machine(spec, next(iter(spec.configurations.values())), lifter, lambda _: True)
+    machine = Machine(spec, configuration or next(iter(spec.configurations.values())), lifter, lambda _: True)
     state = witness.start.copy()
     values = _values(state, verdict.model)
     terms = {name: machine.read(state, name) for name in spec.arch.registers if name != spec.arch.of_kind("pc")}
@@ -67,8 +92,9 @@ def replay(spec: Spec, image: Image, verdict: Verdict) -> str:
         _fill(values, term)
     emulator = Emulator(spec.arch)
     first = min(start for start, _ in image.segments)
+    code = first if first < HIGHEST else CODE
     for start, data in image.segments:
-        emulator.code(start - first + CODE, data)
+        emulator.code(start - first + code, data)
     for base, region in state.regions.items():
         at = values[str(base.aux)] if base.value is None else base.value
         for low, high in [(p.low, p.high) for p in region.parts] or [(region.low, region.high)]:
@@ -86,10 +112,10 @@ def replay(spec: Spec, image: Image, verdict: Verdict) -> str:
             emulator.write(name, T.evaluate(term, values))
     known = sum(1 << bit for bit in flags.lifter_bits.values())
     emulator.write(flags.name, emulator.initial_flags & ~known | T.evaluate(terms[flags.name], values) & known & flags.facts["defined"])
-    stop = witness.stop - first + CODE
-    emulator.run(state.pc - first + CODE, stop, STEPS)
+    stop = witness.stop - first + code
+    emulator.run(state.pc - first + code, stop, STEPS)
     if emulator.pc != stop:
-        return f"not replayed: the emulator stopped at {emulator.pc - CODE + first:#x}"
+        return f"not replayed: the emulator stopped at {emulator.pc - code + first:#x}"
     if witness.register is not None:
         if not emulator.can(witness.register):
             raise NotHere(f"it has no register {witness.register}")
