@@ -178,6 +178,8 @@ def verify(path: Path, say: Speaker, *, image: str | None = None, objects: Seque
     record = Record(spec, image or ", ".join(objects) or None)
     images = _images(spec, code, wanted, image, objects, say, record)
     findings += _prove(spec, images, say, record)
+    if image is not None and spec.handlers:
+        findings += _compiled(spec, Path(image), wanted, say, record)
     _say_trust(images, say, record)
     if crosscheck > 0:
         from ..run.crosscheck import crosscheck as run_crosscheck
@@ -191,6 +193,29 @@ def verify(path: Path, say: Speaker, *, image: str | None = None, objects: Seque
     if mutants is not None:
         findings += _mutants(spec, images, mutants, seed, say, record, bool(findings))
     _report(report, record)
+    return findings
+
+
+def _compiled(spec: Spec, image: Path, wanted: dict[str, Configuration], say: Speaker, record: Record) -> list[Finding]:
+    """The C of a linked kernel: what its handlers do, and the contract that they were built under."""
+    from ..image.c_contract import measure_c_object
+    from ..prove.compiled import DISCHARGES, prove_c
+    from ..prove.verdict import Report
+    findings: list[Finding] = []
+    for name, configuration in wanted.items():
+        say.progress(f"proving the C of configuration {name} …")
+        done = prove_c(spec, image, configuration)
+        report = Report(spec, configuration, done.image, done.verdicts, done.seconds, done.not_checked)
+        built = measure_c_object(spec, image, jumps=done.jumps)
+        depth = max(done.depth.values(), default=0)
+        say.say("compiled C, " + report.summary() + (f"\n  uses at most {depth} bytes of stack; {', '.join(DISCHARGES)} is proved" if report.green else ""))
+        findings += report.findings() + built.findings
+        record.extra.setdefault("compiled C", {})[name] = {
+            "claims": len(done.verdicts), "proved": report.count("proved"), "refuted": report.count("refuted"), "unknown": report.count("unknown"),
+            "not checked": done.not_checked, "stack": done.depth, "assumptions": dict(done.assumptions), "build contract": [f.message for f in built.findings]}
+        say.detail(report.table())
+    from ..prove.compiled import ASSUMPTIONS as BELIEVED
+    say.say("assuming of C:\n" + "\n".join(f"  {key}: {text}" for key, text in BELIEVED))
     return findings
 
 
