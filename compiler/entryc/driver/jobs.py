@@ -184,7 +184,15 @@ def verify(path: Path, say: Speaker, *, image: str | None = None, objects: Seque
     if crosscheck > 0:
         from ..run.crosscheck import crosscheck as run_crosscheck
         from .assembled import LOW, assemble_flat_images
-        table = run_crosscheck(spec, assemble_flat_images(spec, code, wanted, LOW), crosscheck)
+        if objects and record.moved is not None:
+            from ..prove.verify import verify as prove_image
+            low = {name: record.moved(name) for name in wanted}
+            table = run_crosscheck(spec, low, crosscheck, {n: prove_image(spec, i, wanted[n]).covered for n, i in low.items()})
+        elif spec.target != "bare":
+            raise Findings([Finding("E409", "error", "linked code cannot be run beside the emulator: it lies where that runs no code",
+                                    help="give the objects: --object")])
+        else:
+            table = run_crosscheck(spec, assemble_flat_images(spec, code, wanted, LOW), crosscheck)
         say.say(table.text())
         findings += table.findings()
         record.extra["crosscheck"] = table.as_dict()

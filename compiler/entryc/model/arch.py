@@ -254,7 +254,7 @@ class Arch:
     link: tuple[int, int, int] = (0, 0, 0)      # where objects are put: code, undefined symbols, and those that a base register reaches
     relocations: dict[int, Relocation] = field(default_factory=dict)
     patching: dict[str, tuple[bytes, ...]] = field(default_factory=dict)        # bytes that kernels patch code with: nops by length; jumps
-    plain: frozenset[str] = frozenset()         # mnemonics that are taken as the lifter has them, where no form fits
+    plain: dict[str, int | None] = field(default_factory=dict)  # mnemonics taken as the lifter has them, where no form fits -> flags that they define
 
     @property
     def endian_name(self) -> Literal["little", "big"]:

@@ -132,9 +132,21 @@ class _Loader:
             programs={p.event: p for p in map(self._program, by["program"])},
             link=self._link(by["link"]), relocations={r.number: r for r in map(self._relocation, by["relocation"])},
             patching={str(row.children[0]): self._bytes(row) for item in by["patching"] for row in trees(item, "patching_row")},
-            plain=frozenset(str(t) for item in by["plain"] for t in tokens(item, "NAME")))
+            plain={str(t): self._defines(item) for item in by["plain"] for t in tokens(item, "NAME")})
         self.collector.stop_if_failed()
         return arch
+
+    def _defines(self, node: Node) -> int | None:
+        """The flags that a row of plain mnemonics leaves defined; None: all that arithmetic defines."""
+        found = first(node, "defines")
+        if found is None:
+            return None
+        mask = 0
+        for token in tokens(found, "NAME"):
+            if str(token) not in self.flag_names:
+                self.collector.error("E101", f"'{token}' is no flag", self.span(token), near(str(token), self.flag_names))
+            mask |= self.flag_names.get(str(token), 0)
+        return mask
 
     def _link(self, nodes: list[Node]) -> tuple[int, int, int]:
         code, extern, low = (int_of(t) for t in tokens(nodes[0], "INT")) if nodes else (0, 0, 0)

@@ -414,6 +414,10 @@ class Machine:
         form = instruction.form
         assert form is not None
         leaf = self.bound(state, instruction)
+        if "clobbers_flags" in form.traits:
+            for bit, place in self.flag_places.items():
+                if self.flags.facts.get("defined", 0) >> bit & 1:
+                    state.registers.store(place.offset, T.var(f"flag.{bit}.{instruction.address:x}", place.size * 8))
         for effect in form.effects:
             if isinstance(effect, Swap):
                 a, b = self.value(state, effect.a), self.value(state, effect.b)

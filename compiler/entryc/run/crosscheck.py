@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..assemble.decode import decode_all
 from ..image.image import Image
-from ..image.lift import Lifter
-from ..model.arch import Form
+from ..image.lift import Instruction, Lifter
+from ..model.arch import Assign, Form, Reads, Swap
+from ..model.expr import HookCall, Indexed, Reg, walk
 from ..model.spec import VECTOR_TABLE, Configuration, Spec
 from ..prove import terms as T
-from ..prove.machine import Bytes, Ending, Machine, State
+from ..prove.machine import Machine
+from ..prove.state import Bytes, Ending, State, Stuck
 from ..prove.terms import Term
 from ..source.finding import Finding
 from .emulator import Emulator, NotHere
@@ -66,6 +69,11 @@ class _Concrete(Machine):
         self.before: dict[int, int] = {}
         self.after: dict[int, int] = {}
 
+    def go(self, state: State, instruction: Instruction, target: int, following: int | None) -> Ending | None:
+        """Only where it leads: what stands there is another matter."""
+        state.pc = target
+        return None
+
     def access(self, state: State, address: Term, size: int, write: Term | None) -> Term:
         start = address.value
         assert start is not None
@@ -81,49 +89,71 @@ class _Concrete(Machine):
         return T.const(int.from_bytes(bytes(self.after[start + i] for i in range(size)), "little"), size * 8)
 
 
-def crosscheck(spec: Spec, images: Mapping[str, Image], states: int) -> Table:
-    """Run every form of every image on `states` random states each, with a fixed seed."""
+def crosscheck(spec: Spec, images: Mapping[str, Image], states: int, covered: Mapping[str, frozenset[int]] | None = None) -> Table:
+    """Run every form of every image on `states` random states each, with a fixed seed. `covered`: only what stands at these addresses."""
     table = Table()
     emulator = Emulator(spec.arch)
     rng = random.Random(SEED)
     for name, image in images.items():
         lifter = Lifter(spec.arch, image)
-        for form, addresses in _instances(spec, image, lifter):
-            if form.name not in table.rows:
-                table.rows[form.name] = row = Row(form.name)
+        for label, form, addresses in _instances(spec, image, lifter, covered[name] if covered is not None else None):
+            if label not in table.rows:
+                table.rows[label] = row = Row(label)
                 _form(spec, spec.configurations[name], lifter, emulator, rng, form, addresses, states, row)
     table.rows = dict(sorted(table.rows.items()))
     return table
 
 
-def _instances(spec: Spec, image: Image, lifter: Lifter) -> list[tuple[Form, list[int]]]:
-    """Each form that the image uses, with a few places where it stands with different operands."""
-    out: dict[str, tuple[Form, dict[str, int]]] = {}
-    slots = spec.table_slots(image.symbols.get(VECTOR_TABLE, 0))
-    for decoded in decode_all(spec.arch, image, lifter, slots):
-        if not isinstance(decoded, int) and decoded.form is not None:
-            _, texts = out.setdefault(decoded.form.name, (decoded.form, {}))
-            if len(texts) < INSTANCES:
-                texts.setdefault(decoded.text, decoded.address)
-    return [(form, list(texts.values())) for form, texts in out.values()]
+def _instances(spec: Spec, image: Image, lifter: Lifter, covered: frozenset[int] | None) -> list[tuple[str, Form | None, list[int]]]:
+    """Each form that the image uses, with a few places where it stands with different operands. Plain instructions count by the shape of their text."""
+    out: dict[str, tuple[Form | None, dict[str, int]]] = {}
+    if covered is not None:
+        rows = [lifter.at(address) for address in sorted(covered)]
+    else:
+        slots = spec.table_slots(image.symbols.get(VECTOR_TABLE, 0))
+        rows = [lifter.at(d.address) for d in decode_all(spec.arch, image, lifter, slots) if not isinstance(d, int) and d.form is not None]
+    for row in rows:
+        if row.form is None and not row.ops:
+            continue                            # padding
+        label = row.form.name if row.form is not None else shape(spec, row.text)
+        _, texts = out.setdefault(label, (row.form, {}))
+        if len(texts) < INSTANCES:
+            texts.setdefault(row.text, row.address)
+    return [(label, form, list(texts.values())) for label, (form, texts) in out.items()]
 
 
-def _form(spec: Spec, configuration: Configuration, lifter: Lifter, emulator: Emulator, rng: random.Random, form: Form,
+def shape(spec: Spec, text: str) -> str:
+    """The text of an instruction with its numbers and general registers taken out."""
+    names = {view: f"r{bits}" for r in spec.arch.registers.values() if r.kind == "gpr" for bits, view in r.views.items()}
+    return re.sub(r"-?0x[0-9a-f]+|\b\d+\b", "n", re.sub(r"[a-z][a-z0-9]*", lambda m: names.get(m[0], m[0]), text))
+
+
+def _beyond(form: Form, emulator: Emulator) -> bool:
+    """Is a form about registers that the emulator does not have, or about numbers that only a proof knows?"""
+    exprs = [e for effect in form.effects for e in (
+        (effect.place, effect.value) if isinstance(effect, Assign) else (effect.a, effect.b) if isinstance(effect, Swap) else
+        (effect.address,) if isinstance(effect, Reads) else ())]
+    parts = [p for e in exprs for p in walk(e)]
+    known = emulator.arch.registers
+    return any(isinstance(p, (Indexed, HookCall)) or (isinstance(p, Reg) and known[p.name].kind == "system" and not emulator.can(p.name)) for p in parts)
+
+
+def _form(spec: Spec, configuration: Configuration, lifter: Lifter, emulator: Emulator, rng: random.Random, form: Form | None,
           addresses: list[int], states: int, row: Row) -> None:
-    if form.role in ("return", "stop") or ("event" in form.traits and not form.effects):
+    if form is not None and (form.role in ("return", "stop") or ("event" in form.traits and not form.effects)):
         row.manual, row.note = True, "ends the stub or has no effect on registers: the row in the .arch file is trusted"
         return
     names = spec.arch.registers
     usable = [a for a in addresses if all(v not in names or emulator.can(str(v)) for v in lifter.at(a).operands.values())]
-    if not usable:
+    if not usable or (form is not None and _beyond(form, emulator)):
         row.manual, row.note = True, "the emulator cannot: it does not know the system registers that this code uses"
         return
     for index in range(states):
         address = usable[index % len(usable)]
         try:
             difference = _one(spec, configuration, lifter, emulator, rng, address)
-        except NotHere as reason:
-            row.manual, row.note = True, f"the emulator cannot: {reason}"
+        except (NotHere, Stuck) as reason:
+            row.manual, row.note = True, f"the emulator cannot: {reason}" if isinstance(reason, NotHere) else f"it cannot be run by itself: {reason}"
             return
         row.states += 1
         if difference is None:
@@ -153,10 +183,9 @@ def _one(spec: Spec, configuration: Configuration, lifter: Lifter, emulator: Emu
         emulator.write(name, value)
     flag_bits = sum(1 << bit for bit in flags.lifter_bits.values() if flags.facts["defined"] >> bit & 1)
     start_flags = rng.getrandbits(64) & flag_bits
-    machine.write(state, flags.name, T.const(start_flags))
-    result = machine.step(state)
-    target = machine.calls and isinstance(result, Ending) and result.name in lifter.image.symbols
-    wanted_pc = lifter.image.symbols[result.name] if isinstance(result, Ending) and target else state.pc
+    machine.write(state, flags.name, T.const(emulator.initial_flags & ~flag_bits | start_flags))
+    machine.step(state)
+    wanted_pc = state.pc
     for page in {a & ~0xFFF for a in machine.before}:
         emulator.map(page, 1)
     for at, byte in machine.before.items():
@@ -174,6 +203,10 @@ def _one(spec: Spec, configuration: Configuration, lifter: Lifter, emulator: Emu
             return f"memory at {at:#x}"
     if emulator.pc != wanted_pc:
         return f"next instruction: prover {wanted_pc:#x}, emulator {emulator.pc:#x}"
+    defined = arch.plain.get(instruction.mnemonic) if instruction.form is None else None
+    flag_bits &= defined if defined is not None else flag_bits
+    if instruction.form is not None and {"overlay", "clobbers_flags"} <= instruction.form.traits:
+        flag_bits = 0                           # the row leaves them open
     ours_flags, theirs_flags = machine.read(state, flags.name).value, emulator.read(flags.name)
     if ours_flags is not None and (ours_flags ^ theirs_flags) & flag_bits:
         return f"flags: prover {ours_flags & flag_bits:#x}, emulator {theirs_flags & flag_bits:#x}"
