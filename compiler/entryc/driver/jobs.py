@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..model.build import load_spec
 from ..model.spec import Configuration, Spec
+from ..model.surroundings import ANYWHERE
 from ..plan.code import Code
 from ..plan.plan import decision_sites, plan_spec
 from ..source.finding import Collector, Finding, Findings
@@ -63,6 +64,7 @@ class Record:
     image: str | None = None
     reports: dict[str, Report] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+    nesting: bool = False
     moved: Callable[[str], Image] | None = None         # the code of a configuration where an emulator can run it
 
 
@@ -146,7 +148,7 @@ def _prove(spec: Spec, images: dict[str, Image], say: Speaker, record: Record) -
     findings: list[Finding] = []
     for name, image in images.items():
         say.progress(f"proving configuration {name} …")
-        report = prove_image(spec, image, spec.configurations[name])
+        report = prove_image(spec, image, spec.configurations[name], record.nesting)
         refuted = [v for v in report.verdicts if v.verdict == "refuted"]
         if refuted:
             from ..run.replay import replay_all
@@ -166,7 +168,7 @@ def _prove(spec: Spec, images: dict[str, Image], say: Speaker, record: Record) -
 
 def verify(path: Path, say: Speaker, *, image: str | None = None, objects: Sequence[str] = (), configuration: str | None = None, crosscheck: int = 0,
            mutants: str | None = None, recheck: int = 0, smt2: str | None = None, seed: int = 1, report: str | None = None,
-           constants: Sequence[str] = ()) -> list[Finding]:
+           constants: Sequence[str] = (), nesting: bool = False) -> list[Finding]:
     """Prove the flat form of every configuration, a linked image, or objects."""
     spec, code, findings = _load(path, _constants(constants))
     if configuration is not None and configuration not in spec.configurations:
@@ -175,7 +177,9 @@ def verify(path: Path, say: Speaker, *, image: str | None = None, objects: Seque
     if mutants is not None and mutants != "all" and not mutants.isdecimal():
         raise Findings([Finding("E406", "error", f"--mutants takes a number or 'all', not '{mutants}'")])
     wanted = {n: c for n, c in spec.configurations.items() if configuration in (None, n)}
-    record = Record(spec, image or ", ".join(objects) or None)
+    record = Record(spec, image or ", ".join(objects) or None, nesting=nesting)
+    if nesting and ANYWHERE not in spec.boundaries:
+        say.say(f"nested events: not checked, the spec has no boundary {ANYWHERE}")
     images = _images(spec, code, wanted, image, objects, say, record)
     findings += _prove(spec, images, say, record)
     if image is not None and spec.handlers:
@@ -291,6 +295,9 @@ def _mutants(spec: Spec, images: dict[str, Image], mutants: str, seed: int, say:
         say.progress(f"mutant {number} of at most {len(chosen)} …")
     score.same = len(chosen) - len(score.outcomes)
     say.say(score.summary() + ("" if mutants == "all" else f" (seed {seed})"))
+    idle = [o.mutant for o in score.outcomes if o.mutant.kind == "drop" and o.verdict in ("survived", "equivalent")]
+    say.say(f"  {len(idle)} of {sum(1 for o in score.outcomes if o.mutant.kind == 'drop')} single instructions are needed by no claim"
+            + (": " + "; ".join(f"{m.address:#x} {m.text}" for m in idle[:20]) if idle else ""))
     for outcome in score.outcomes:
         if outcome.verdict == "survived":
             say.say(f"  survived: {outcome.mutant.kind} at {outcome.mutant.address:#x}: {outcome.mutant.text} ({outcome.by})")

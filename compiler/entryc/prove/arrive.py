@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import product
 
-from ..model.expr import BaseRef, Bit, CellRef, Expr, Reg, SetupRef, SlotRef, UserRef
+from ..model.expr import BaseRef, Bit, CellRef, Expr, Reg, SetupRef, SlotRef, UserRef, walk
 from ..model.spec import Call, Frame, Path, Stack
 from ..model.surroundings import ANY, ANYWHERE, Boundary, StateNeed
 from . import terms as T
@@ -83,6 +83,13 @@ class Arrivals:
         """A system register's value, without the bits that read as zero."""
         row = self.arch.registers[register]
         return T.band(value, T.const(row.compare)) if row.kind == "system" else value
+
+    def keep(self, before: State, after: State, cell: CellRef) -> None:
+        """A word that a kept state is about holds what it held."""
+        offset, size = self.place(cell.memory, cell.cell), self.spec.memories[cell.memory].cells[cell.cell].size
+        region = next(r for r in after.regions.values() if r.memory == cell.memory)
+        if offset is not None:
+            region.content.store(offset, T.resize(self.cell_now(before, cell), size * 8))
 
     def setup_leaf(self, e: Expr) -> Term | None:
         return T.const(self.spec.setup[e.name][0]) if isinstance(e, SetupRef) else None
@@ -361,6 +368,8 @@ class Arrivals:
                 for meaning in meanings:
                     if meaning.register is not None and at is not None:
                         machine.write(state, meaning.register, machine.read(at, meaning.register))
+                        for cell in (e for e in walk(meaning.value) if isinstance(e, CellRef)):
+                            self.keep(at, state, cell)
         if exit.index is not None:
             bits = self.arch.result_bits
             high_bits = T.var("C.result.high", 64 - bits)

@@ -11,6 +11,7 @@ from ..image.image import Image
 from ..image.lift import Lifter
 from ..model.expr import Expr, Reg, show
 from ..model.spec import VECTOR_TABLE, Assert, Call, Configuration, Frame, Path, Spec
+from ..model.surroundings import ANY, ANYWHERE
 from . import terms as T
 from .arrive import Arrivals, slot_var, top_of
 from .claims import Claim, Claims
@@ -24,10 +25,12 @@ from .verdict import ASSUMPTIONS, Report, Verdict
 __all__ = ["ASSUMPTIONS", "Report", "Run", "Solver", "Verdict", "verify"]
 
 
-def verify(spec: Spec, image: Image, configuration: Configuration) -> Report:
-    """Prove every entry point and routine. Nothing here reads the plan."""
+def verify(spec: Spec, image: Image, configuration: Configuration, nesting: bool = False) -> Report:
+    """Prove every entry point and routine. Nothing here reads the plan. `nesting`: also that each instruction boundary is as `boundary anywhere` says."""
     started = time.process_time()
     run = Run(spec, image, configuration)
+    if nesting:
+        run.nest()
     timings: dict[str, float] = {}
     for path in run.paths():
         before = time.process_time()
@@ -54,6 +57,14 @@ class Run:
         self.exits_done: set[tuple[Any, ...]] = set()
         self.covered: set[int] = set()          # addresses of the instructions that some path ran
         self.starts: list[State] | None = [] if keep else None      # the states that stretches of code were run from
+
+    def nest(self) -> None:
+        """Look, before each instruction, whether an event that strikes anywhere would find what its entry point is proved for."""
+        boundary = self.spec.boundaries.get(ANYWHERE)
+        for fact in boundary.arrive if boundary is not None else ():
+            declared = self.spec.states.get(fact.subject)
+            if fact.value == ANY and declared is not None and not declared.ghost and self.spec.applies(fact, self.configuration):
+                self.machine.nested[fact.subject] = [replace(fact, value=value) for value, meanings in declared.values.items() if meanings]
 
     def paths(self) -> Iterator[Path]:
         """The entry points and routines of the configuration that the image has; the others are noted as not checked."""
