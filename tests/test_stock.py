@@ -189,3 +189,10 @@ def test_two_semantics_agree_on_stock_code() -> None:
     assert {row.form for row in table.rows.values() if row.manual} <= {
         "iretq", "sysretq", "sysretl", "lfence", "rdmsr", "wrmsr", "mov_from_cr3", "mov_to_cr3", "lsl", "ud2",
         "btq %r64, %gs:n(%rip)", "btrq %r64, %gs:n(%rip)", "movq n(, %r64, n), %r64"}
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_events_nested_at_each_instruction(name: str) -> None:
+    """Before every instruction, GS, page table and SPEC_CTRL are what the paranoid entry points are proved for."""
+    spec = stock(near=True)
+    assert verify(spec, image(spec, binary("small-6.12"), name), spec.configurations[name], nesting=True).green
