@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 
 from ..model.arch import Arch, Reads
 from ..model.expr import Expr, Operand, Reg, evaluate
@@ -19,7 +20,7 @@ from .lift import Instruction, Lifter
 
 NOT, DIRECT_CALL = 1, 2                         # flags of a record: include/asm/alternative.h
 INVERTED = 1 << 15                              # Linux 6.1: the same as NOT, in the feature's number
-LONGEST_SITE = 255
+LONGEST_SITE = 254                              # MAX_PATCH_LEN of alternative.c
 SHORT_JUMP = 128                                # a gap of up to so many bytes is jumped over by a short jump
 
 
@@ -54,7 +55,7 @@ def read_records(table: bytes, address: int, code: Inside, name: str) -> list[Re
             flags = rest[0] if size == 14 else NOT * bool(feature & INVERTED)
             rows.append(Record(_at(address + offset, first), _at(address + offset + 4, second), feature if size == 14 else feature & ~INVERTED,
                                bool(flags & NOT), bool(flags & DIRECT_CALL), rest[-2], rest[-1]))
-        if all(code(r.instruction, r.length) and (not r.replaced or code(r.replacement, r.replaced)) and r.replaced <= r.length for r in rows):
+        if all(r.replaced <= r.length <= LONGEST_SITE and code(r.instruction, r.length) and (not r.replaced or code(r.replacement, r.replaced)) for r in rows):
             fitting.append(rows)
     if len(fitting) != 1:
         why = "no layout that entryc knows fits its rows" if not fitting else "two layouts fit its rows"
@@ -81,11 +82,9 @@ class Patcher:
     def __init__(self, arch: Arch, segments: dict[int, bytearray]) -> None:
         self.arch, self.segments = arch, segments
         self.lifter = Lifter(arch, Image((), {}, ""))
-        self.original = {start: bytes(data) for start, data in segments.items()}
 
-    def load(self, address: int, size: int, pristine: bool = False) -> bytes:
-        table = self.original if pristine else self.segments
-        for start, data in table.items():
+    def load(self, address: int, size: int) -> bytes:
+        for start, data in self.segments.items():
             if start <= address and address + size <= start + len(data):
                 return bytes(data[address - start:address - start + size])
         return b""
@@ -98,20 +97,17 @@ class Patcher:
     def apply(self, records: Sequence[Record], features: frozenset[int]) -> list[Site]:
         """In the order of the table: a later row overwrites an earlier one at the same place."""
         sites: list[Site] = []
-        lengths = [r.length for r in records]
-        for index, row in enumerate(records):
-            # Nested alternatives are rows behind each other for one address: all get the longest length, up to here.
-            following = index + 1
-            while following < len(records) and records[following].instruction == row.instruction:
-                lengths[index] = lengths[following] = max(lengths[index], lengths[following])
-                following += 1
-            length = lengths[index]
+        lengths: list[int] = []
+        for _, run in groupby(records, key=lambda r: r.instruction):
+            nested = [r.length for r in run]    # rows behind each other for one address: all get the longest length
+            lengths += [max(nested)] * len(nested)
+        for row, length in zip(records, lengths, strict=True):
             if not row.wanted(features):
                 self.store(row.instruction, self.tidy(self.load(row.instruction, length), row.instruction))
                 continue
             if row.direct_call:
                 continue                        # said in the image's notes
-            buffer = self.load(row.replacement, row.replaced, pristine=True) + self.nop * (length - row.replaced)
+            buffer = self.load(row.replacement, row.replaced) + self.nop * (length - row.replaced)
             buffer = self.moved(buffer, row)
             self.store(row.instruction, self.tidy(buffer, row.instruction))
             sites.append(Site(row.instruction, length, f"feature {row.feature // 32}:{row.feature % 32} is {'off' if row.inverted else 'on'}"))
@@ -134,8 +130,8 @@ class Patcher:
             piece = bytes(out[offset:offset + found.size])
             inside = {row.replacement + i for i in range(row.replaced + 1)}
             if not all(t in inside for t in self.leads(found, there)):
-                piece = self.refit(found, piece, there)
-            out[offset:offset + found.size] = self.shorten(piece, there)
+                piece = self.shorten(self.refit(found, piece, there), there)
+            out[offset:offset + found.size] = piece
             offset += found.size
         return bytes(out)
 
@@ -208,7 +204,10 @@ class Patcher:
         return self.lifter.lift(address, data).size
 
     def is_nop(self, piece: bytes) -> bool:
-        return piece in self.arch.patching["nops"]
+        """A NOP or NOPL, in whatever form: insn_is_nop()."""
+        nops = self.arch.patching["nops"]
+        bare = piece.lstrip(nops[-1][:3])       # the longest one begins with all prefixes
+        return bare == nops[0] or bare.startswith(nops[2][:2])
 
     def fill(self, length: int) -> bytes:
         """NOPs of a length."""

@@ -15,10 +15,14 @@ from ..model.arch import Arch
 from ..source.finding import Finding, Findings
 from .alternatives import Patcher, read_records
 from .image import Image
-from .relocate import Fix, Object, Section, Symbol, link
+from .relocate import MASK, Fix, Object, Section, Symbol, link
 
 LARGEST = 512 * 1024 * 1024
-WRITES, LOADED, EXECUTABLE = 0x1, 0x2, 0x4      # flags of sections
+LONGEST_NAME = 1024
+MOST_SEGMENTS = 256
+HEADER_SIZES = 64, 56                           # of a section, of a segment
+WRITES, LOADED, EXECUTABLE, COMPRESSED = 0x1, 0x2, 0x4, 0x800   # flags of sections
+OTHER_RELOCATIONS = "SHT_REL", "SHT_RELR", 0x40000014           # without addends; the last one is LLVM's SHT_CREL
 RUNS = 0x1
 MAPPING = "$"                                   # names that mark code and data for disassemblers, not places
 UNDEFINED, ABSOLUTE, COMMON = 0, 0xFFF1, 0xFFF2
@@ -30,7 +34,7 @@ EXCEPTION_ROW = struct.Struct("<iii")           # include/asm/extable.h: instruc
 PATCHERS = {
     ".return_sites": "return thunks", ".retpoline_sites": "retpolines", ".call_sites": "call depth tracking", ".ibt_endbr_seal": "sealing of ENDBR",
     ".static_call_sites": "static calls", ".parainstructions": "paravirtual calls", "__jump_table": "static keys", ".smp_locks": "lock prefixes",
-    "__mcount_loc": "function tracing",
+    "__mcount_loc": "function tracing", ".cfi_sites": "FineIBT",
 }
 
 
@@ -77,7 +81,7 @@ class Binary:
                 raise _fail(f"{self.name}: {EXCEPTIONS} is cut off")
             for offset in range(0, len(data), EXCEPTION_ROW.size):
                 first, second, _ = EXCEPTION_ROW.unpack_from(data, offset)
-                rows.append((address + offset + first, address + offset + 4 + second))
+                rows.append(((address + offset + first) & MASK, (address + offset + 4 + second) & MASK))
         return tuple(sorted(rows))
 
 
@@ -153,6 +157,10 @@ def _parse(arch: Arch, data: bytes, name: str) -> Binary | Object:
     elf = ELFFile(io.BytesIO(data))
     if elf["e_machine"] != arch.tools["elf"][0]:
         raise _fail(f"{name} is code for {elf['e_machine']}, the spec is for {arch.name}")
+    if elf.elfclass != arch.word or elf.little_endian != (arch.endian_name == "little"):
+        raise _fail(f"{name} is not a {arch.word}-bit file in {arch.endian_name}-endian byte order")
+    if (elf["e_shoff"] and elf["e_shentsize"] != HEADER_SIZES[0]) or (elf["e_phnum"] and elf["e_phentsize"] != HEADER_SIZES[1]):
+        raise _fail(f"{name} has section or program headers of a size that is none")
     if elf["e_type"] == "ET_REL":
         return _object(arch, elf, data, name)
     if elf["e_type"] not in ("ET_EXEC", "ET_DYN"):
@@ -160,25 +168,41 @@ def _parse(arch: Arch, data: bytes, name: str) -> Binary | Object:
     return _linked(arch, elf, data, name)
 
 
+def _sections(elf: Any, name: str) -> list[Any]:
+    """All sections. A hostile name can be as long as the file, for each of them."""
+    out: list[Any] = []
+    for section in elf.iter_sections():
+        if len(section.name) > LONGEST_NAME:
+            raise _fail(f"{name}: section {len(out)} has a name of more than {LONGEST_NAME} characters")
+        out.append(section)
+    return out
+
+
 def _content(section: Any, name: str) -> bytes:
     """A section's bytes."""
-    content: bytes = section.data()
-    if len(content) != section["sh_size"]:
+    if section["sh_type"] == "SHT_NOBITS" or section["sh_flags"] & COMPRESSED:
+        raise _fail(f"{name}: section {section.name} is compressed, or has no bytes in the file")
+    if section["sh_offset"] + section["sh_size"] > section.elffile.stream_len:
         raise _fail(f"{name}: section {section.name} reaches past the end of the file")
+    content: bytes = section.data()
     return content
 
 
-def _symbols(elf: Any, name: str) -> list[Symbol]:
+def _symbols(elf: Any, sections: list[Any], name: str) -> list[Symbol]:
     """All rows of the symbol table, read directly: kernels have tens of thousands. `section`: an index, or None."""
-    table = next((s for s in elf.iter_sections() if s["sh_type"] == "SHT_SYMTAB"), None)
+    table = next((s for s in sections if s["sh_type"] == "SHT_SYMTAB"), None)
     if table is None:
         return []
-    strings = _content(elf.get_section(table["sh_link"]), name)
+    if table["sh_link"] >= len(sections) or sections[table["sh_link"]]["sh_type"] != "SHT_STRTAB":
+        raise _fail(f"{name}: the names of its symbols are missing")
+    strings = _content(sections[table["sh_link"]], name)
     form = struct.Struct(("<" if elf.little_endian else ">") + "IBBHQQ")
     raw = _content(table, name)
     out: list[Symbol] = []
     for at, info, _, section, value, _ in form.iter_unpack(raw[:len(raw) // form.size * form.size]):
-        end = strings.find(b"\0", at)
+        end = strings.find(b"\0", at, at + LONGEST_NAME + 1)
+        if end < 0 and at < len(strings):
+            raise _fail(f"{name}: a symbol has a name of more than {LONGEST_NAME} characters, or one that does not end")
         text = strings[at:end].decode("utf-8", "replace") if 0 <= at < len(strings) and end >= 0 else ""
         kind, bind = info & 15, info >> 4
         if section == COMMON:
@@ -192,7 +216,8 @@ def _object(arch: Arch, elf: Any, data: bytes, name: str) -> Object:
     """An object file: its loaded sections, its symbols, and the relocations of the loaded sections."""
     unit = Object(name)
     total = 0
-    for index, section in enumerate(elf.iter_sections()):
+    sections = _sections(elf, name)
+    for index, section in enumerate(sections):
         if section["sh_flags"] & LOADED and section["sh_type"] in ("SHT_PROGBITS", "SHT_NOBITS") and section["sh_size"]:
             total += section["sh_size"]
             if total > LARGEST:
@@ -200,16 +225,21 @@ def _object(arch: Arch, elf: Any, data: bytes, name: str) -> Object:
             align = section["sh_addralign"]
             if align & (align - 1) or align > 1 << 20:
                 raise _fail(f"{name}: section {section.name} has the alignment {align}")
-            content = _content(section, name) if section["sh_type"] == "SHT_PROGBITS" else bytes(section["sh_size"])
-            unit.sections[index] = Section(section.name, bytearray(content), align, bool(section["sh_flags"] & EXECUTABLE))
-    unit.symbols = _symbols(elf, name)
+            content, zeros = (_content(section, name), 0) if section["sh_type"] == "SHT_PROGBITS" else (b"", section["sh_size"])
+            unit.sections[index] = Section(section.name, bytearray(content), align, bool(section["sh_flags"] & EXECUTABLE), zeros)
+    unit.symbols = _symbols(elf, sections, name)
     if not unit.symbols:
         raise _fail(f"{name} has no symbols", "give the file before it is stripped")
+    table = next(i for i, s in enumerate(sections) if s["sh_type"] == "SHT_SYMTAB")
     form = struct.Struct(("<" if elf.little_endian else ">") + "QQq")
-    for section in elf.iter_sections():
-        if section["sh_type"] == "SHT_REL" and section["sh_info"] in unit.sections:
+    for section in sections:
+        if section["sh_type"] in OTHER_RELOCATIONS and section["sh_info"] in unit.sections:
             raise _fail(f"{name}: section {section.name} has relocations without addends")
+        if section["sh_type"] == "SHT_RELA" and not 0 < section["sh_info"] < len(sections):
+            raise _fail(f"{name}: section {section.name} has relocations of no section")
         if section["sh_type"] == "SHT_RELA" and section["sh_info"] in unit.sections:
+            if section["sh_link"] != table:
+                raise _fail(f"{name}: section {section.name} has relocations against other symbols")
             raw = _content(section, name)
             if len(raw) % form.size:
                 raise _fail(f"{name}: section {section.name} is cut off")
@@ -223,8 +253,11 @@ def _linked(arch: Arch, elf: Any, data: bytes, name: str) -> Binary:
     spare: dict[int, bytes] = {}
     tables: dict[str, list[tuple[int, bytes]]] = {}
     present: set[str] = set()
+    if elf.num_segments() > MOST_SEGMENTS:
+        raise _fail(f"{name} has more than {MOST_SEGMENTS} program headers")
     headers = [h for h in elf.iter_segments() if h["p_type"] == "PT_LOAD"]
-    for section in elf.iter_sections():
+    sections = _sections(elf, name)
+    for section in sections:
         if section.name in PATCHERS and section["sh_size"]:
             present.add(section.name)
         if section.name in (ALTERNATIVES, EXCEPTIONS) and section["sh_type"] == "SHT_PROGBITS" and section["sh_size"]:
@@ -240,7 +273,7 @@ def _linked(arch: Arch, elf: Any, data: bytes, name: str) -> Binary:
                 segments.append((section["sh_addr"], content))
     if not segments:
         raise _fail(f"{name} has no executable section")
-    rows = [s for s in _symbols(elf, name) if s.place and (s.section is not None or s.absolute)]
+    rows = [s for s in _symbols(elf, sections, name) if s.place and (s.section is not None or s.absolute)]
     symbols: dict[str, int] = {}
     for local in (True, False):                 # a local name of another file must not hide a global one
         for symbol in (reversed(rows) if local else rows):

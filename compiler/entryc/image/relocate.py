@@ -10,6 +10,7 @@ from ..model.expr import Expr, Operand, evaluate
 from ..source.finding import Finding, Findings
 
 STEP = 0x1000                                   # between made-up addresses, so that a displacement does not lead to another symbol
+GAP = 0x200                                     # between sections: code does not fall from one into another, and no short jump reaches it
 MASK = (1 << 64) - 1
 
 
@@ -21,6 +22,7 @@ class Section:
     data: bytearray
     align: int
     executable: bool
+    zeros: int = 0                              # bytes behind them that the file does not hold
     address: int = 0
 
 
@@ -75,16 +77,19 @@ def link(arch: Arch, objects: Sequence[Object], low: frozenset[str], where: tupl
         for section in unit.sections.values():
             align = max(section.align, 1)
             section.address = at = (at + align - 1) // align * align
-            at += len(section.data)
+            at += len(section.data) + section.zeros + GAP
         if at >= extern:
             raise Findings([Finding("E412", "error", f"{unit.name} is too large to be put where code goes")])
     shared: dict[str, int] = {}
+    strong: set[str] = set()
     for unit in objects:
         for symbol in unit.symbols:
-            if symbol.name and not symbol.local and (symbol.section is not None or symbol.absolute):
-                if symbol.name in shared and not symbol.weak:
+            if symbol.name and not symbol.local and _placed(unit, symbol) and not (symbol.weak and symbol.name in shared):
+                if symbol.name in strong:
                     raise Findings([Finding("E413", "error", f"{unit.name} defines '{symbol.name}' a second time")])
-                shared.setdefault(symbol.name, _value(unit, symbol))
+                shared[symbol.name] = _value(unit, symbol)
+                if not symbol.weak:
+                    strong.add(symbol.name)
     wanted = sorted({s.name for u in objects for s in u.symbols if s.name and s.section is None and not s.absolute and s.name not in shared})
     externs: dict[str, int] = {}
     for name in wanted:
@@ -96,12 +101,17 @@ def link(arch: Arch, objects: Sequence[Object], low: frozenset[str], where: tupl
     for unit in objects:
         for fix in unit.fixes:
             _apply(arch, unit, fix, known)
-    local = {s.name: _value(u, s) for u in objects for s in reversed(u.symbols) if s.name and s.local and s.place and s.section is not None}
+    local = {s.name: _value(u, s) for u in objects for s in reversed(u.symbols) if s.name and s.local and s.place and s.section is not None and _placed(u, s)}
     return Linked([s for u in objects for s in u.sections.values()], {**local, **known}, externs)
 
 
+def _placed(unit: Object, symbol: Symbol) -> bool:
+    """Does it have an address? Symbols of sections that are not loaded only have an offset."""
+    return symbol.absolute or symbol.section in unit.sections
+
+
 def _value(unit: Object, symbol: Symbol) -> int:
-    return symbol.value + (unit.sections[symbol.section].address if symbol.section is not None and symbol.section in unit.sections else 0)
+    return (symbol.value + (unit.sections[symbol.section].address if symbol.section is not None and symbol.section in unit.sections else 0)) & MASK
 
 
 def _apply(arch: Arch, unit: Object, fix: Fix, known: dict[str, int]) -> None:
@@ -118,7 +128,10 @@ def _apply(arch: Arch, unit: Object, fix: Fix, known: dict[str, int]) -> None:
     symbol = unit.symbols[fix.symbol]
     if symbol.section is not None and symbol.section not in unit.sections:
         raise Findings([Finding("E415", "error", f"{where}: the relocation is against a section that is not loaded")])
-    value = _value(unit, symbol) if symbol.section is not None or symbol.absolute else known.get(symbol.name, 0)
+    if fix.symbol and not symbol.name and not _placed(unit, symbol):
+        raise Findings([Finding("E415", "error", f"{where}: the relocation is against an undefined symbol without a name")])
+    named = symbol.name in known and not (symbol.local and _placed(unit, symbol))       # a weak definition may have lost against another object's
+    value = known[symbol.name] if named else _value(unit, symbol)
     section.data[fix.offset:fix.offset + row.size] = _field(row, value, fix.addend, section.address + fix.offset, where)
 
 

@@ -19,7 +19,7 @@ from ..prove.machine import Machine
 from ..prove.state import Bytes, Ending, State, Stuck
 from ..prove.terms import Term
 from ..source.finding import Finding
-from .emulator import Emulator, NotHere
+from .emulator import PAGE, Emulator, NotHere
 
 SEED = 20150
 INSTANCES = 3                                   # different operand choices of one form
@@ -192,6 +192,7 @@ def _one(spec: Spec, configuration: Configuration, lifter: Lifter, emulator: Emu
         emulator.store(at, bytes([byte]))
     emulator.code(address, lifter.image.bytes_at(address, instruction.size))
     emulator.map(wanted_pc, 16)
+    emulator.map(address, PAGE)                 # the emulator fetches beyond the instruction
     emulator.write(flags.name, emulator.initial_flags & ~flag_bits | start_flags)
     emulator.run(address, (1 << 64) - 1, 1)
     for name in names:
