@@ -29,6 +29,7 @@ class Machine:
         self.spec, self.arch, self.configuration = spec, spec.arch, configuration
         self.lifter, self.feasible = lifter, feasible
         self.places = {name: lifter.place(name) for name in spec.arch.registers}
+        self.general = frozenset(p for name, p in self.places.items() if p is not None and spec.arch.registers[name].kind == "gpr")
         self.flags = spec.arch.registers[spec.arch.of_kind("flags")]
         self.flag_places = {bit: lifter.registers[name.lower()] for name, bit in self.flags.lifter_bits.items()}
         callees = {step.callee for path in spec.paths.values() for step in flat_steps(path.steps) if isinstance(step, (Call, Jump))}
@@ -449,6 +450,7 @@ class Machine:
 
     def operations(self, state: State, instruction: Instruction, following: int) -> Ending | State | None:
         unique: dict[int, Term] = {}
+        self.cleared_index(state, instruction)
         for index, op in enumerate(instruction.ops, 1):
             if op.name in ("BRANCH", "CBRANCH", "CALL", "CALLIND", "BRANCHIND", "RETURN", "CALLOTHER"):
                 done, result = self.control(state, instruction, op, unique, following, index == len(instruction.ops))
@@ -463,6 +465,21 @@ class Machine:
             self.put(state, unique, op.output, value)
         state.pc = following
         return None
+
+    def cleared_index(self, state: State, instruction: Instruction) -> None:
+        """An address that is made with a register whose value is a known number is right only because of that number."""
+        made: dict[int, set[Place]] = {}
+        for op in instruction.ops:
+            used = {p for i in op.inputs for p in (made.get(i.offset, set()) if i.space == "unique" else {i} if i.space == "register" else set())}
+            if op.name in ("LOAD", "STORE"):
+                address = op.inputs[1]
+                parts = made.get(address.offset, set()) if address.space == "unique" else {address} if address.space == "register" else set()
+                for place in parts & self.general:
+                    known = self.load_register(state, place)
+                    if known.op == "const":
+                        state.faults.append(Access(state.pc, f"{instruction.text}: the address is made with a register that holds {known.aux:#x}"))
+            if op.output is not None and op.output.space == "unique":
+                made[op.output.offset] = used if op.name not in ("LOAD",) else set()
 
     def control(self, state: State, instruction: Instruction, op: Op, unique: dict[int, Term], following: int,
                 last: bool) -> tuple[bool, Ending | State | None]:
