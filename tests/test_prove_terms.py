@@ -6,7 +6,7 @@ import random
 
 import pytest
 from entryc.prove import terms as T
-from entryc.prove.machine import pcode
+from entryc.prove.pcode import pcode
 
 WIDTHS = (8, 16, 32, 64)
 COMPARE = {"INT_EQUAL": lambda x, y: x == y, "INT_NOTEQUAL": lambda x, y: x != y, "INT_LESS": lambda x, y: x < y, "INT_LESSEQUAL": lambda x, y: x <= y}

@@ -12,14 +12,12 @@ from ..model.expr import Binary, Bit, Cast, CellRef, Expr, HookCall, Indexed, Me
 from ..model.spec import Call, Configuration, Jump, SetState, Spec, Transition
 from ..model.surroundings import StateNeed
 from . import terms as T
-from .pcode import binary, pcode, pure, unary
-from .state import Access, Bytes, Check, Ending, Part, Region, State, Stuck
+from .pcode import address_places, binary, pcode, pure, unary
+from .state import Access, Check, Ending, Part, Region, State, Stuck
 from .terms import Term
 
 STEP_LIMIT = 4000
 NEAR = 0x1000                                   # how far behind a symbol an address is still said to be in it
-
-__all__ = ["Access", "Bytes", "Ending", "Machine", "Region", "State", "Stuck", "pcode"]
 
 
 class Machine:
@@ -468,18 +466,10 @@ class Machine:
 
     def cleared_index(self, state: State, instruction: Instruction) -> None:
         """An address that is made with a register whose value is a known number is right only because of that number."""
-        made: dict[int, set[Place]] = {}
-        for op in instruction.ops:
-            used = {p for i in op.inputs for p in (made.get(i.offset, set()) if i.space == "unique" else {i} if i.space == "register" else set())}
-            if op.name in ("LOAD", "STORE"):
-                address = op.inputs[1]
-                parts = made.get(address.offset, set()) if address.space == "unique" else {address} if address.space == "register" else set()
-                for place in parts & self.general:
-                    known = self.load_register(state, place)
-                    if known.op == "const":
-                        state.faults.append(Access(state.pc, f"{instruction.text}: the address is made with a register that holds {known.aux:#x}"))
-            if op.output is not None and op.output.space == "unique":
-                made[op.output.offset] = used if op.name not in ("LOAD",) else set()
+        for place in address_places(instruction) & self.general:
+            known = self.load_register(state, place)
+            if known.op == "const":
+                state.faults.append(Access(state.pc, f"{instruction.text}: the address is made with a register that holds {known.aux:#x}"))
 
     def control(self, state: State, instruction: Instruction, op: Op, unique: dict[int, Term], following: int,
                 last: bool) -> tuple[bool, Ending | State | None]:

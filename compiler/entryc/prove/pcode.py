@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..image.lift import Instruction
+from ..image.lift import Instruction, Place
 from . import terms as T
 from .state import Stuck
 from .terms import Term
@@ -73,3 +73,17 @@ def pure(instruction: Instruction) -> bool:
     if form is not None and (form.traits & {"overlay", "event"} or form.role in ("fence", "switch", "return", "stop", "mark")):
         return False
     return instruction.problem is None and not any(op.name in EFFECTS for op in instruction.ops) and (form is not None or instruction.plain)
+
+
+def address_places(instruction: Instruction) -> set[Place]:
+    """The registers that the addresses of an instruction's loads and stores are made with."""
+    made: dict[int, set[Place]] = {}
+    out: set[Place] = set()
+    def sources(place: Place) -> set[Place]:
+        return made.get(place.offset, set()) if place.space == "unique" else {place} if place.space == "register" else set()
+    for op in instruction.ops:
+        if op.name in ("LOAD", "STORE"):
+            out |= sources(op.inputs[1])
+        if op.output is not None and op.output.space == "unique":
+            made[op.output.offset] = set() if op.name == "LOAD" else {p for i in op.inputs for p in sources(i)}
+    return out
