@@ -102,7 +102,7 @@ def test_decisions_of_the_kernel_spec() -> None:
     (at_end(".byte 0x6"), "D201"),
     (after("trap", "hlt"), "D203"),
     (after("trap", "addq %rax, %rbx"), "D203"),
-    (after("trap", "wrmsr"), "D203"),
+    (after("trap", "rdtsc"), "D203"),
     (after("trap", "pushw %ax"), "D203"),
     (doubled("testb $0x3"), "D206"),
     (after("trap", "testb %al, %al", "jz return_to_user"), "D206"),

@@ -501,8 +501,8 @@ def test_an_entry_of_one_configuration_is_guarded(tmp_path: Path) -> None:
     spec = load_spec(path)
     spec.paths["vector_6"].guard = frozenset({("F", True), ("G", False)})
     rows = emit_init(spec)
-    assert "#if defined(CONFIG_F) && !defined(CONFIG_G)\n\t[6] = { vector_6, 0 },\n#endif\n\t[7] = { vector_7, 0 },\n" in rows
-    assert "\n\t[5] = { vector_5, 0 },\n#if" in rows
+    assert "#if defined(CONFIG_F) && !defined(CONFIG_G)\n\t[6] = { vector_6, 0, 0 },\n#endif\n\t[7] = { vector_7, 0, 0 },\n" in rows
+    assert "\n\t[5] = { vector_5, 0, 0 },\n#if" in rows
 
 
 # ---- the C writer ----

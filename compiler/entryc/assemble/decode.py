@@ -56,6 +56,13 @@ def _second(arch: Arch, lifter: Lifter, address: int, data: bytes) -> tuple[int,
     return found.len, ICED_FLOW.get(names.get(found.flow_control, ""), ""), target or None
 
 
+def _iced_name(arch: Arch, data: bytes) -> str:
+    """The mnemonic that the second decoder gives."""
+    import iced_x86
+    found = iced_x86.Decoder(int(arch.tools["iced"][0]), data).decode()
+    return next((name.lower() for name, value in vars(iced_x86.Mnemonic).items() if value == found.mnemonic and isinstance(value, int)), "?")
+
+
 def decode_at(arch: Arch, lifter: Lifter, address: int) -> Decoded:
     """One instruction."""
     instruction = lifter.at(address)
@@ -67,7 +74,9 @@ def decode_at(arch: Arch, lifter: Lifter, address: int) -> Decoded:
     bound = operands.get(control.target) if control is not None and control.target is not None else None
     target = bound if isinstance(bound, int) else None
     problem = None
-    if form is not None and instruction.size:
+    if form is not None and "encoded" in form.traits and second_name(arch) == "iced" and _iced_name(arch, instruction.data) not in form.decodes:
+        problem = f"'{form.decodes[0]}' and '{_iced_name(arch, instruction.data)}'"
+    elif form is not None and instruction.size:
         size, other, place = _second(arch, lifter, address, lifter.image.bytes_at(address, LONGEST))
         if size != instruction.size:
             problem = f"{instruction.size} and {size} bytes"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from ..image.image import Image
 from ..image.lift import Lifter
-from ..model.expr import Mem, Operand, walk
+from ..model.expr import FLIPPED, Binary, Cast, Expr, Mem, Operand, Reg, SlotRef, SymbolAddress, SymbolRef, constant, is_constant, rebuild, walk
+from ..model.inline import OpDecide, flat
 from ..model.spec import VECTOR_TABLE, Configuration, Spec
 from ..source.finding import Finding
 from .decode import Decoded, decode_all
@@ -31,7 +32,7 @@ def check(spec: Spec, image: Image, configuration: Configuration, externs: froze
     findings: list[Finding] = []
     code: dict[int, Decoded] = {}
     where = f"configuration {configuration.name}"
-    slots = spec.table_slots(image.symbols.get(VECTOR_TABLE, 0))
+    slots = spec.table_slots(image.symbols.get(VECTOR_TABLE), configuration)
     for row in decode_all(arch, image, lifter, slots):
         if isinstance(row, int):
             findings.append(Finding("D201", "error", f"{where}: the byte at {row:#x} is neither padding nor an instruction"))
@@ -102,11 +103,38 @@ def _ceilings(spec: Spec, decisions: dict[int, str], where: str) -> list[Finding
     return out
 
 
+def _declared(spec: Spec) -> list[tuple[str, Expr]]:
+    """The decisions of ops: kind, and the condition under which their steps are left out."""
+    out: list[tuple[str, Expr]] = []
+    for step in (s for op in spec.inlines.values() for s in flat(op.steps)):
+        if isinstance(step, OpDecide) and isinstance(step.condition, Binary) and step.condition.op in FLIPPED:
+            out.append((step.kind, Binary(FLIPPED[step.condition.op], step.condition.a, step.condition.b)))
+    return out
+
+
+def _fits(pattern: Expr, concrete: Expr) -> bool:
+    """Is a condition on registers of the shape that an op declares? An operand of the op may be any register."""
+    if isinstance(pattern, Operand):
+        return isinstance(concrete, Reg)
+    if is_constant(pattern) and is_constant(concrete):
+        return constant(pattern) == constant(concrete)
+    if isinstance(pattern, Binary) and isinstance(concrete, Binary):
+        return pattern.op == concrete.op and _fits(pattern.a, concrete.a) and _fits(pattern.b, concrete.b)
+    if isinstance(pattern, Cast) and isinstance(concrete, Cast):
+        return (pattern.bits, pattern.signed) == (concrete.bits, concrete.signed) and _fits(pattern.a, concrete.a)
+    return pattern == concrete
+
+
 class _Walker:
     """Follows control flow on the bytes, and says of every branch what it decides on."""
 
     def __init__(self, spec: Spec, image: Image, code: dict[int, Decoded], externs: frozenset[str], where: str) -> None:
         self.spec, self.code, self.where = spec, code, where
+        self.declared = _declared(spec)
+        self.places = {image.symbols[e.name]: b.kind for b in spec.boundaries.values() if b.condition is not None
+                       for e in walk(b.condition) if isinstance(e, SymbolRef) and e.name in image.symbols}
+        self.words = {constant(e.b): b.kind for b in spec.boundaries.values() if b.condition is not None for e in walk(b.condition)
+                      if isinstance(e, Binary) and e.op == "eq" and isinstance(e.a, SlotRef) and is_constant(e.b)}
         self.names = {image.symbols[n]: n for n in externs if n in image.symbols}
         self.reached: set[int] = set()
         self.decisions: dict[int, str] = {}
@@ -159,7 +187,9 @@ class _Walker:
                 at += row.size
 
     def kind(self, before: tuple[Decoded, ...], called: bool) -> str:
-        """origin: memory at the stack pointer, before any C ran; method: what C returned; test: anything else."""
+        """origin: bits of memory at the stack pointer, before any C ran; method: what C returned; the kind of the boundary whose place or word
+
+        such memory is compared with; the kind that an op gives a decision of this shape; test: anything else."""
         arch = self.spec.arch
         for sequence in arch.sequences:
             rows = before[len(before) - len(sequence.uses):]
@@ -168,13 +198,28 @@ class _Walker:
             bound = {argument.name: row.operands.get(param)
                      for use, row in zip(sequence.uses, rows, strict=True) if row.form is not None
                      for param, argument in zip(row.form.params, use.arguments, strict=True) if isinstance(argument, Operand)}
+            behind = {argument.name: row.address + row.size for use, row in zip(sequence.uses, rows, strict=True)
+                      for argument in use.arguments if isinstance(argument, Operand)}
             nodes = list(walk(sequence.condition))
             registers = {bound.get(n.name) for n in nodes if isinstance(n, Operand)} & arch.registers.keys()
             memory = any(isinstance(n, Mem) for n in nodes)
-            origin = memory and not called and registers == {arch.of_kind("stack")}
-            if origin or (not memory and called and registers == {arch.abi.result}):
+            kind = None
+            if memory and arch.of_kind("stack") in registers and not called:
+                named = next((n for n in nodes if isinstance(n, SymbolAddress)), None)
+                if named is not None:
+                    kind = self.places.get(behind[named.name] + int(bound.get(named.name) or 0))
+                elif isinstance(sequence.condition, Binary) and isinstance(sequence.condition.b, Operand):
+                    kind = self.words.get(int(bound.get(sequence.condition.b.name) or 0))
+                else:
+                    kind = "origin"
+            elif not memory and called and registers == {arch.abi.result}:
+                kind = "method"
+            else:
+                concrete = rebuild(sequence.condition, lambda e, b=bound: Reg(str(b[e.name])) if isinstance(e, Operand) and e.name in b else e)  # type: ignore[misc]
+                kind = next((k for k, condition in self.declared if _fits(condition, concrete)), None)
+            if kind is not None:
                 self.explained.update(row.address for row in rows)
-                return "origin" if origin else "method"
+                return kind
         return "test"
 
     def error(self, code: str, message: str) -> None:

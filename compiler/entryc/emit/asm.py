@@ -23,15 +23,14 @@ def kernel_text(spec: Spec, code: Code) -> str:
            "/* Saves and restores, nothing else: whatever decides or computes is in entry.c. */", "", MACROS,
            f'\t.section {SECTION}, "ax"']
     unwind = Unwind(spec)
-    opened: list[str] = []
+    opened: list[tuple[str, Guard]] = []
     guard: Guard = frozenset()
     for line in code.lines:
         wanted: Guard = getattr(line, "guard", frozenset())
-        if isinstance(line, AlignLine):
-            out += _end(opened)                 # before the condition of the next one starts
-        if wanted != guard:
-            out += _close(guard) + _open(wanted)
-            guard = wanted
+        if opened and (isinstance(line, AlignLine) or (isinstance(line, LabelLine) and line.kind in ("entry", "exit"))):
+            guard = _switch(out, guard, opened[-1][1])          # it ends under the condition that it started under
+            out += _end(opened)
+        guard = _switch(out, guard, wanted)
         if isinstance(line, AlignLine):
             out += ["", f"\t.balign\t{number(line.bytes)}, {number(spec.arch.padding)}"]
         elif isinstance(line, OrgLine):
@@ -42,9 +41,18 @@ def kernel_text(spec: Spec, code: Code) -> str:
             out.append(_insn(spec, line))
             if opened:
                 out += [f"\t{d}" for d in unwind.after(line)]
+    if opened:
+        guard = _switch(out, guard, opened[-1][1])
     out += _end(opened) + _close(guard)
     out += ["", "\t.section .note.GNU-stack, \"\", %progbits"]
     return "\n".join(out) + "\n"
+
+
+def _switch(out: list[str], guard: Guard, wanted: Guard) -> Guard:
+    """From lines under one condition to lines under another."""
+    if wanted != guard:
+        out += _close(guard) + _open(wanted)
+    return wanted
 
 
 def _open(guard: Guard) -> list[str]:
@@ -55,22 +63,20 @@ def _close(guard: Guard) -> list[str]:
     return ["#endif"] if guard else []
 
 
-def _end(opened: list[str]) -> list[str]:
-    return [f"ENTRY_END({opened.pop()})"] if opened else []
+def _end(opened: list[tuple[str, Guard]]) -> list[str]:
+    return [f"ENTRY_END({opened.pop()[0]})"] if opened else []
 
 
-def _label(line: LabelLine, opened: list[str], unwind: Unwind) -> list[str]:
+def _label(line: LabelLine, opened: list[tuple[str, Guard]], unwind: Unwind) -> list[str]:
     if line.kind == "local":
         return [f"{line.name}:", *(f"\t{d}" for d in unwind.resume(line))]
     if line.kind == "alias":
         return [f"{line.name}:"]
     if line.kind == "inner":
         return [f"ENTRY_INNER({line.name})"]
-    out = _end(opened)
     comment = f"\t\t/* {line.comment} */" if line.comment else ""
-    out.append(f"ENTRY_START({line.name}){comment}")
-    opened.append(line.name)
-    return out + [f"\t{d}" for d in unwind.start(line)]
+    opened.append((line.name, line.guard))
+    return [f"ENTRY_START({line.name}){comment}"] + [f"\t{d}" for d in unwind.start(line)]
 
 
 def _insn(spec: Spec, line: Insn) -> str:

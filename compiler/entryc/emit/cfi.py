@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..model.arch import Assign
-from ..model.expr import Binary, Expr, Mem, Num, Operand, Reg
+from ..model.expr import Binary, CellRef, Expr, Mem, Num, Operand, Reg
 from ..model.spec import Frame, Spec
 from ..plan.code import Insn, LabelLine
 
@@ -14,6 +14,8 @@ class Unwind:
     def __init__(self, spec: Spec) -> None:
         self.spec, self.arch = spec, spec.arch
         self.sp = spec.arch.of_kind("stack")
+        self.tops = {(spec.memories[s.top.memory].base, spec.memories[s.top.memory].cells[s.top.cell].offset)
+                     for s in spec.stacks.values() if isinstance(s.top, CellRef)}
         self.below: int | None = None
         self.frame: Frame | None = None
 
@@ -76,8 +78,7 @@ class Unwind:
             self.below -= offset
             return [f".cfi_def_cfa_offset\t{self.below:#x}"] if offset else []
         if isinstance(value, Mem) and self.frame is not None:
-            mem_base, _ = _address(value.address, bound)
-            if mem_base != self.sp:                             # a stack's top was loaded: an empty frame ends here
+            if _address(value.address, bound) in self.tops:     # an empty frame ends here
                 self.below = 0
                 return [f".cfi_def_cfa\t{self._dwarf(self.sp)}, 0x0"]
             self.below = None

@@ -172,9 +172,13 @@ def _hooks(spec: Spec) -> list[str]:
         params = [declare(c_type(spec, kind), name) for kind, name in hook.params]
         out.append(prototype(c_type(spec, hook.result), hook.name, params, " __attribute__((noreturn));" if hook.name in ends else ";"))
     out += [""] if spec.hooks else []
+    declared: set[str] = set()
     for table in spec.tables.values():
         out.append(f"/* System calls of table {comment(table.name)}, supplied by the kernel. */")
         for row in table.rows:
+            if row.name in declared:
+                continue
+            declared.add(row.name)
             head = prototype("int64_t", row.name, [f"uint64_t a{i}" for i in range(row.count)], ";")
             out.append(aligned(head, 64, f"/* {row.number} */") if "\n" not in head and len(head) < 90 else head)
         out.append("")
@@ -205,6 +209,8 @@ def external_calls(spec: Spec) -> list[str]:
                 params = [f"{spec.frames[a.frame].c_name} *{a.frame}" if isinstance(a, FrameRef) else f"uint64_t a{i}" for i, a in enumerate(step.arguments)]
                 chooses = handler.choice if handler is not None else step.binds if isinstance(step, Call) else None
                 result = f"uint{spec.arch.result_bits}_t" if chooses else "void"
+                if isinstance(step, Call) and step.move is not None:
+                    result = f"{spec.frames[step.move.frame].c_name} *"
                 out.append(prototype(result, step.callee, params, " __attribute__((noreturn));" if step.callee in ends else ";"))
     return out
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from ..model.expr import Binary, Num, Reg, SetupRef, SlotRef, UserRef, constant, evaluate, is_constant, walk
-from ..model.spec import VECTOR_TABLE, Spec
+from ..model.expr import Binary, CellRef, Num, Reg, SetupRef, SlotRef, UserRef, constant, evaluate, is_constant, walk
+from ..model.spec import VECTOR_TABLE, Path, Spec
 from ..model.surroundings import Guard
 from ..resources import templates
 from .c_text import comment, number
@@ -22,8 +23,8 @@ def emit_init(spec: Spec) -> str:
 
 def facts(spec: Spec) -> dict[str, Any]:
     """Flat lists for the templates; every decision is made here."""
-    gates = [{"number": p.number, "symbol": p.name, "user_may_raise": int(p.user_may_raise), **_guarded(p.guard)} for p in spec.of_kind("entry")
-             if p.event is not None and p.event.found[0] == "gate"]
+    gates = [{"number": p.number, "symbol": p.name, "user_may_raise": int(p.user_may_raise), "stack": _gate_stack(spec, p), **_guarded(p.guard)}
+             for p in spec.of_kind("entry") if p.event is not None and p.event.found[0] == "gate"]
     tables = [p for p in spec.of_kind("entry") if p.event is not None and p.event.found[0] == "table"]
     return {
         "notice": notice(spec, "/* {} */"),
@@ -32,8 +33,22 @@ def facts(spec: Spec) -> dict[str, Any]:
         "registers": _programs(spec),
         "bases": _bases(spec),
         "tables": [VECTOR_TABLE] if tables else [],
+        "presets": _presets(spec),
         "asserts": _asserts(spec),
     }
+
+
+def _gate_stack(spec: Spec, path: Path) -> int:
+    """The number of the stack that the gate names: the digits at the end of the word that holds its top; 0: none."""
+    stack = spec.stacks.get(path.stack or "")
+    digits = re.search(r"(\d+)$", stack.top.cell) if stack is not None and isinstance(stack.top, CellRef) else None
+    return int(digits[1]) if digits else 0
+
+
+def _presets(spec: Spec) -> list[str]:
+    """C expressions for the words above stacks: each holds the address of the memory block."""
+    return [f"*(uint64_t *)(uintptr_t){s.top.memory}->{s.top.cell} = (uintptr_t){s.top.memory};" for s in spec.stacks.values()
+            if s.preset and isinstance(s.top, CellRef)]
 
 
 def _programs(spec: Spec) -> list[dict[str, str]]:
@@ -48,9 +63,11 @@ def _programs(spec: Spec) -> list[dict[str, str]]:
         for verb, register, value in program.rows:
             if value is None:
                 text = f"(uintptr_t){path.name}"
+            elif isinstance(value, Reg):
+                text = f"(uintptr_t){VECTOR_TABLE}"
             else:
                 text = number(evaluate(value, lambda e: spec.setup[e.name][0] if isinstance(e, SetupRef) else 0))
-            names = ", ".join(e.name for e in walk(value) if isinstance(e, SetupRef)) if value is not None else "the entry point"
+            names = ", ".join(e.name for e in walk(value) if isinstance(e, SetupRef)) if value is not None and not isinstance(value, Reg) else "the entry point"
             out.append({"verb": verb, "number": f"{register:#x}", "value": text, "remark": comment(names or program.manual), **_guarded(path.guard)})
     return out
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ..model.arch import Arch, Form
+from ..model.arch import Arch, Form, Kind
 from .image import Image
 
 OFFSET = r"\s*,\s*\s*\#?"                       # how the text before an immediate offset looks as a pattern
@@ -58,6 +58,7 @@ class Lifter:
         self.decoder = _decoder(arch.tools["capstone"])
         self.done: dict[int, Instruction] = {}
         self.patterns = patterns(arch)
+        self.encoded = {bytes(int(byte, 0) for byte in f.text.partition(" ")[2].split(",")): f for f in arch.forms.values() if "encoded" in f.traits}
         self.ours = self._ours()
 
     def _ours(self) -> frozenset[int]:
@@ -92,6 +93,9 @@ class Lifter:
     def lift(self, address: int, data: bytes) -> Instruction:
         """The instruction that bytes are at an address."""
         import pypcode
+        for code, known in self.encoded.items():                # what the decoder at hand takes for another instruction
+            if data.startswith(code):
+                return Instruction(address, len(code), known.decodes[0], known.decodes[0], (), known, {}, data=code)
         decoded = next(self.decoder.disasm(data, address, 1), None) if data else None
         if decoded is None:
             return Instruction(address, 0, "?", "?", (), None, {}, "no instruction can be decoded here")
@@ -170,6 +174,11 @@ def _literal(text: str) -> str:
     return re.escape(text).replace(r"\ ", r"\s*").replace(",", r"\s*,\s*").replace(r"\#", r"\#?")
 
 
+def _signed(value: int, kinds: tuple[Kind, ...]) -> int:
+    """A decoder prints negative operands of logical instructions as unsigned words."""
+    return value - (1 << 64) if value >> 63 == 1 and any(k.signed for k in kinds) else value
+
+
 def match(table: list[tuple[Form, re.Pattern[str], dict[str, dict[str, str]]]], mnemonic: str, text: str) -> tuple[Form | None, dict[str, str | int]]:
     """The first form that a decoded text is an instance of."""
     _, _, operands = text.partition(" ")
@@ -181,7 +190,7 @@ def match(table: list[tuple[Form, re.Pattern[str], dict[str, dict[str, str]]]], 
             continue
         bound: dict[str, str | int] = {}
         for name, value in found.groupdict().items():
-            bound[name] = names[name][value] if name in names else int(value or "0", 0)
+            bound[name] = names[name][value] if name in names else _signed(int(value or "0", 0), form.params[name])
         if all(any(k.name in ("label", "function") or k.holds(v) for k in form.params[n]) for n, v in bound.items() if isinstance(v, int)):
             return form, bound
     return None, {}

@@ -107,7 +107,8 @@ class Form:
     spellings: dict[str, str]                   # dialect -> text, where it differs ("keystone")
     decodes: tuple[str, ...]                    # mnemonics that a disassembler prints for it
     effects: tuple[Effect, ...]
-    traits: frozenset[str]                      # overlay (this row is the semantics), event, clobbers_flags, described (generated code never uses it)
+    # overlay (this row is the semantics), event, clobbers_flags, described (generated code never uses it), encoded (its text is its bytes)
+    traits: frozenset[str]
     manual: str
     span: Span
 
@@ -153,8 +154,16 @@ class Event:
     error_numbers: frozenset[int]               # numbers for which an error code is pushed last
     effects: tuple[Assign, ...]
     lost: frozenset[str]                        # interrupted values that exist nowhere afterwards
+    words: int                                  # words that it pushes before the registers: C reads them
+    augments: tuple[str, ...]                   # pushed registers whose words hold more above the register's own bits
+    error_always: bool                          # an error code is pushed last, whatever the event
     manual: str
     span: Span
+
+
+    def pushes_error(self, number: int | None) -> bool:
+        """Does it push an error code, with this number?"""
+        return self.error_always or (number is not None and number in self.error_numbers)
 
 
 @dataclass(frozen=True)
@@ -222,7 +231,7 @@ class Program:
     """What makes an event reach its entry point: rows (verb, number, value)."""
 
     event: str
-    rows: tuple[tuple[str, int, Expr | None], ...]      # value None: the entry point's address
+    rows: tuple[tuple[str, int, Expr | None], ...]      # value None: the entry point's address; Reg("table"): that of the vector table
     manual: str
 
 

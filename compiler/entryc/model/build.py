@@ -8,9 +8,10 @@ from .. import resources
 from ..source.finding import Collector, Finding, Findings
 from ..source.parse import parse, span_of
 from ..source.text import SourceFile, Span, Unreadable
-from . import build_around, build_c, build_steps, check, check_c
+from . import build_around, build_c, build_ops, build_steps, check, check_c
 from .context import Context
 from .expr import Expr, Num, constant, is_constant, show
+from .inline import OpDecide, flat
 from .load_arch import load_arch
 from .names import Node, first, int_of, near, text_of, tokens, trees
 from .spec import (
@@ -130,6 +131,7 @@ class _Builder:
         self.context, self.spec, self.items = context, context.spec, items
         self.replaced: dict[str, int] = {}
         self.regions = [str(tokens(n, "NAME")[0]) for n in self.each("region")]
+        self.inlines = [str(tokens(n, "NAME")[0]) for n in self.each("sequence")]
 
     def each(self, *kinds: str) -> list[Node]:
         """Not a generator: the context's file has to follow the items."""
@@ -138,13 +140,22 @@ class _Builder:
     def _of(self, kinds: tuple[str, ...]) -> list[Item]:
         return [(file, node) for file, node in self.items if node.data in kinds]
 
+    def _labels(self) -> list[str]:
+        """The symbols of all labels in paths."""
+        out: list[str] = []
+        for node in self.each("entry", "path", "exit", "routine"):
+            out += [f"{tokens(node, 'NAME')[0]}_{tokens(label, 'NAME')[0]}" for label in node.find_data("label")]
+        return out
+
     def build(self) -> None:
         around = build_around.Around(self.context, self._facts)
+        self.context.labels = frozenset(self._labels())
         for kind, method in (("symbols", self._symbols), ("fault_symbol", self._fault_symbol),
                              ("feature", self._feature), ("configuration", self._configuration), ("constants", self._constants),
                              ("setup", self._setup), ("method", self._method_name), ("choose", self._choose), ("frame", self._frame),
                              ("memory", self._memory), ("state", self._state), ("region", around.region), ("memory", self._memory_needs),
-                             ("after", self._after), ("stack", self._stack), ("boundary", self._boundary), ("special", around.boundary),
+                             ("after", self._after), ("stack", self._stack), ("sequence", build_ops.Ops(self.context).add),
+                             ("boundary", self._boundary), ("special", around.boundary),
                              ("code", self._code), ("op", around.op), ("assume", around.assume), ("landing", around.landing),
                              ("decisions", self._decisions),
                              ("window", self._window)):
@@ -434,8 +445,11 @@ class _Builder:
         for item in trees(node, "transition"):
             before, after, form = (str(t) for t in tokens(item, "NAME"))
             at = self.context.span(item)
-            for value in (before, after):
-                self.context.known(state.values, value, at, f"value of state {name}")
+            self.context.known((*state.values, ANY), before, at, f"value of state {name}")
+            self.context.known((*state.values, KEPT), after, at, f"value of state {name}")
+            if form in self.inlines:
+                state.transitions.append(Transition(before, after, "", at, inline=form))
+                continue
             operand = first(item, "name")
             if self.context.known(self.spec.arch.forms, form, at, "instruction form") and bool(self.spec.arch.forms[form].params) != (operand is not None):
                 self.context.error("E220", f"'{form}' has operands: a transition is one instruction without operands, or says the word that it reads", at)
@@ -452,8 +466,8 @@ class _Builder:
         name = str(tokens(node, "NAME")[0])
         span = self.context.span(node)
         self.context.declare(self.spec.stacks, name, span, "stack")
-        top = first(node, "name")
-        entered = [str(t) for t in tokens(node, "NAME")[1:]]
+        top, by = first(node, "name"), first(node, "entered")
+        entered = [str(t) for t in tokens(by, "NAME")] if by is not None else []
         for hardware in entered:
             self.context.known(self.spec.arch.hwstacks, hardware, span, "hardware stack")
         inside = first(node, "in_region")
@@ -464,7 +478,8 @@ class _Builder:
         if (size < 1024 and first(node, "bottom") is None) or size % self.spec.arch.abi.align:
             self.context.error("E221", f"a stack of {size} bytes is too small or not aligned", span)
         self.spec.stacks[name] = Stack(name, self.context.expr(top) if top is not None else None, entered[0] if entered else None, size, span,
-                                        tuple(entered[1:]), region, *self._bottom(node))
+                                        tuple(entered[1:]), region, *self._bottom(node), bool(tokens(node, "PRESET")),
+                                        self.context.guard(by) if by is not None else frozenset())
 
     def _bottom(self, node: Node) -> tuple[Expr | None, tuple[Expr, int, str] | None]:
         """bottom CELL alias CELL by MASK in REGION."""
@@ -506,8 +521,10 @@ class _Builder:
     def _decisions(self, node: Node) -> None:
         for row in trees(node, "decision"):
             kind, span = str(tokens(row, "NAME")[0]), self.context.span(row)
-            if kind not in ("origin", "method"):
-                self.context.error("E222", f"there is no kind of decision '{kind}'", span, "origin, method")
+            kinds = ["origin", "method", "fixup", *(s.kind for op in self.spec.inlines.values() for s in flat(op.steps) if isinstance(s, OpDecide)),
+                     *(b.kind for b in self.spec.boundaries.values())]
+            if kind not in kinds:
+                self.context.error("E222", f"there is no kind of decision '{kind}'", span, ", ".join(dict.fromkeys(kinds)))
             self.context.declare(self.spec.decisions, kind, span, "decision kind")
             reason = text_of(tokens(row, "STRING")[0])
             if len(reason) < 10:

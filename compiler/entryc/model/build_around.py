@@ -35,7 +35,7 @@ class Around:
         numbers, condition = first(node, "on_numbers"), None
         for child in node.children:
             if child is not None and child not in tokens(node) and child.data not in (
-                    "on_numbers", "guard", "guard_not", "boundary_row", "boundary_stack"):
+                    "on_numbers", "decided", "guard", "guard_not", "boundary_row", "boundary_stack"):
                 condition = self.context.expr(child)
         if condition is None and name != ANYWHERE:
             self.context.error("E226", f"boundary '{name}' does not say when it applies", span, "for example: when ip == &SYMBOL")
@@ -52,7 +52,8 @@ class Around:
                 leave += self.facts(row, (KEPT,))
         self.spec.boundaries[name] = Boundary(
             name, str(tokens(node, "BOUND")[0]), frozenset(int_of(t) for t in tokens(numbers, "INT")) if numbers is not None else frozenset(),
-            condition, arrive, leave, region, self.context.guard(node), span)
+            condition, arrive, leave, region, self.context.guard(node), span,
+            str(tokens(decided, "NAME")[0]) if (decided := first(node, "decided")) is not None else "fixup")
 
     def op(self, node: Node) -> None:
         """op NAME by SYMBOL { needs …; clobbers …; sets …; writes …; returns }."""

@@ -15,12 +15,14 @@ from .spec import (
     Call,
     Clear,
     Do,
+    Drop,
     ExitTo,
     Goto,
     Jump,
     Label,
     Origin,
     Path,
+    Reframe,
     Restore,
     ReturnStep,
     Room,
@@ -227,6 +229,7 @@ class _Steps:
             span = self.context.span(node)
             if node.data == "origin":
                 arms: dict[str, tuple[Step, ...]] = {}
+                tests: list[tuple[str, tuple[str, ...]]] = []
                 while index < len(nodes) and nodes[index].data == "origin":
                     side = str(tokens(nodes[index])[0])
                     if side not in ("user", "kernel"):
@@ -234,11 +237,12 @@ class _Steps:
                     if side in arms:
                         self.context.error("E236", f"'from {side}' stands twice", self.context.span(nodes[index]))
                     arms[side] = self.steps(trees(nodes[index], "body")[0], guard, scope)
+                    tests.append((side, self._using(nodes[index])))
                     index += 1
-                if not set(arms) >= {"user", "kernel"}:
+                if not set(arms) >= {"user", "kernel"} and not (len(arms) > 1 and "kernel" in arms):
                     self.context.error("E237", "a test of the origin has both arms: from user { … } and from kernel { … }", span)
                 out.append(Origin(span, guard, arms.get("user", ()), arms.get("kernel", ()),
-                                  tuple((name, steps) for name, steps in arms.items() if name not in ("user", "kernel"))))
+                                  tuple((name, steps) for name, steps in arms.items() if name not in ("user", "kernel")), tuple(tests)))
                 continue
             if node.data == "guarded":
                 out.extend(self._guarded(node, guard, scope))
@@ -254,7 +258,7 @@ class _Steps:
             return []
         out: list[Step] = []
         for wanted, body in zip((True, False), trees(node, "body"), strict=False):
-            out.extend(self.steps(body, guard | {(str(name), wanted)}, scope))
+            out.extend(self.steps(body, guard | {(str(name), wanted)}, _Scope(scope.frame, scope.bindings)))
         return out
 
     def _using(self, node: Node) -> tuple[str, ...]:
@@ -262,7 +266,7 @@ class _Steps:
         names = tuple(str(t) for t in tokens(using, "NAME")) if using is not None else ()
         for name in names:
             if self.context.known(self.spec.arch.registers, name, self.context.span(node), "register") and \
-                    self.spec.arch.registers[name].kind != "gpr":
+                    self.spec.arch.registers[name].kind not in ("gpr", "stack"):
                 self.context.error("E238", f"'{name}' is no general register", self.context.span(node))
         return names
 
@@ -296,6 +300,16 @@ class _Steps:
             return Assert(span, guard, self.context.expr(next(c for c in trees(node) if c.data not in ("guard", "guard_not"))))
         if kind == "room":
             return Room(span, guard, int_of(tokens(node, "INT")[0]))
+        if kind in ("drop", "reframe"):
+            name, *rest = (str(t) for t in (trees(node, "name")[0].children if kind == "drop" else tokens(node, "NAME")))
+            if not self.context.known(self.spec.frames, name, span, "frame"):
+                return None
+            if rest and not self.context.known(self.spec.frames[name].slots, ".".join(rest), span, f"slot of frame {name}"):
+                return None
+            if kind == "reframe":
+                scope.frame = name
+                return Reframe(span, guard, name)
+            return Drop(span, guard, name, ".".join(rest))
         if kind == "exit_origin":
             return ExitTo(span, guard, tuple(str(t) for t in tokens(node, "NAME")), False, True)
         if kind == "exit_one" and first(node, "given") is not None:
@@ -341,7 +355,7 @@ class _Steps:
         if not self.context.known(self.spec.frames, path[0], span, "frame"):
             return None
         frame = self.spec.frames[path[0]]
-        scope.frame = scope.frame or frame.name
+        scope.frame = frame.name
         slot = ".".join(path[1:])
         if slot and not self.context.known(frame.slots, slot, span, f"slot of frame {frame.name}"):
             return None
@@ -378,7 +392,7 @@ class _Steps:
         callee = scope.bindings.get(names[0], names[0])
         contract = names[1] if len(names) > 1 else "c"
         self.context.known(self.spec.contracts, contract, span, "contract")
-        arguments = tuple(self.context.expr(a) for a in trees(node) if a.data not in ("binds", "binds_choice", "binds_moved", "setting"))
+        arguments = tuple(self.context.expr(a) for a in trees(node) if a.data not in ("binds", "binds_choice", "binds_moved", "setting", "guard", "guard_not"))
         for argument in arguments:
             if isinstance(argument, SlotRef) and scope.frame and argument.frame != scope.frame:
                 self.context.error("E241", f"frame '{argument.frame}' is not the one at hand", span)
@@ -396,7 +410,8 @@ class _Steps:
             if self.context.known(self.spec.frames, frame, span, "frame") and self.context.known(self.spec.stacks, stack, span, "stack"):
                 for slot in but:
                     self.context.known(self.spec.frames[frame].slots, slot, span, f"slot of frame {frame}")
-                move = Move(frame, stack, tuple(but))
+                at = first(moved, "found_at")
+                move = Move(frame, stack, tuple(but), self.context.expr(at.children[0]) if at is not None else None)
         if sets is not None:
             place = self.context.expr(sets.children[0])
             if isinstance(place, SlotRef):

@@ -5,10 +5,9 @@ from __future__ import annotations
 from ..source.finding import Collector
 from ..source.text import Span
 from .build_steps import flat_steps
-from .expr import Binary, Expr, Num, SetupRef, constant, evaluate, is_constant, show, walk
+from .expr import Binary, Expr, FrameRef, Num, SetupRef, constant, evaluate, is_constant, show, walk
 from .names import near
-from .spec import Assert, Call, CStep, Do, ExitTo, Frame, Goto, Handler, Label, Path, Room, Save, Spec, Through
-from .surroundings import WORD_MASK
+from .spec import Assert, Call, CStep, ExitTo, Frame, Goto, Handler, Jump, Label, Path, Room, Save, Spec, Through
 
 
 def check(spec: Spec, collector: Collector) -> None:
@@ -65,19 +64,27 @@ def _reachable_saves(spec: Spec, path: Path) -> list[Save]:
     return out
 
 
+def _passed(spec: Spec) -> set[str]:
+    """The frames that C gets; when none is passed on, all."""
+    given = {a.frame for p in spec.paths.values() for s in flat_steps(p.steps) if isinstance(s, (Call, Jump)) for a in s.arguments if isinstance(a, FrameRef)}
+    return given or set(spec.frames)
+
+
 def _events(spec: Spec, collector: Collector) -> None:
     """A frame that an event's pushes are part of has to end with them."""
-    done: set[tuple[str, str]] = set()
+    done: set[tuple[str, str, bool]] = set()
+    passed = _passed(spec)
     for path in spec.of_kind("entry"):
         event = path.event
         if event is None:
             continue
         for save in _reachable_saves(spec, path):
             frame = spec.frames[save.frame]
-            if (frame.name, event.name) in done:
+            errors = event.pushes_error(path.number)
+            if (frame.name, event.name, errors) in done or not (frame.hardware or save.frame in passed):
                 continue
-            done.add((frame.name, event.name))
-            _event_frame(spec, collector, frame, event.name, tuple(reversed(event.pushes)), bool(event.error_numbers))
+            done.add((frame.name, event.name, errors))
+            _event_frame(spec, collector, frame, event.name, tuple(reversed(event.pushes)), errors)
 
 
 def _event_frame(spec: Spec, collector: Collector, frame: Frame, event: str, pushed: tuple[str, ...], errors: bool) -> None:
@@ -103,10 +110,11 @@ def _saved(spec: Spec, collector: Collector) -> None:
     abi = spec.arch.abi
     cleared = any(n.subject == "gprs" for needs in spec.contracts.values() for n in needs)
     done: set[str] = set()
+    passed = _passed(spec)
     for path in spec.of_kind("entry"):
         for save in _reachable_saves(spec, path):
             frame = spec.frames[save.frame]
-            if frame.name in done:
+            if frame.name in done or frame.name not in passed:
                 continue
             done.add(frame.name)
             homes = {s.home for s in frame.slots.values()}
@@ -313,7 +321,13 @@ def _symbols(spec: Spec, collector: Collector) -> None:
     rows: list[tuple[str, Span]] = [(p.name, p.span) for p in spec.paths.values()]
     rows += [(h.name, h.span) for h in spec.handlers.values()]
     rows += [(h.name, h.span) for h in spec.hooks.values() if h.name not in spec.handlers]
-    rows += [(r.name, r.span) for t in spec.tables.values() for r in t.rows]
+    counts: dict[str, tuple[int, Span]] = {}
+    for row in (r for t in spec.tables.values() for r in t.rows):
+        count, first = counts.setdefault(row.name, (row.count, row.span))
+        if first is row.span:
+            rows.append((row.name, row.span))
+        elif count != row.count:                # two tables may name one function
+            collector.error("E303", f"'{row.name}' takes {row.count} arguments here and {count} there", row.span, related=(("the other one", first),))
     for path in spec.paths.values():
         if path.number is None:
             rows += [(f"{path.name}_{s.name}", s.span) for s in flat_steps(path.steps) if isinstance(s, Label)]
@@ -360,22 +374,21 @@ def _described(spec: Spec, collector: Collector) -> None:
     if spec.target != "bare":
         return
     rows: list[tuple[str, Span]] = [("a feature that is patched at boot", f.span) for f in spec.features.values() if f.kind == "patch"]
-    rows += [("a region", r.span) for r in spec.regions.values()] + [("a special boundary", b.span) for b in spec.boundaries.values()]
-    rows += [("an op", o.span) for o in spec.ops.values()] + [("a symbol", s.span) for s in spec.symbols.values()]
-    rows += [("an assumption", a.span) for a in spec.assumes]
+    rows += [("a symbol", s.span) for s in spec.symbols.values()]
     rows += [("a word at a symbol", c.span) for m in spec.memories.values() for c in m.cells.values() if c.symbol is not None]
-    rows += [("a meaning of some bits of a register", s.span) for s in spec.states.values()
-             for ms in s.values.values() for m in ms if m.mask != WORD_MASK or m.guard]
+    rows += [("an op that runs only sometimes, that writes slots or that returns", o.span) for o in spec.ops.values() if o.when or o.writes or o.returns]
     for path in spec.paths.values():
-        if path.stack or path.paranoid or path.placed or path.given is not None:
-            rows.append(("a stack, 'paranoid', a place or a promise of a path", path.span))
+        if path.placed:
+            rows.append(("a place of an entry point", path.span))
         for step in flat_steps(path.steps):
-            if isinstance(step, (Do, Room, Through, Assert)):
+            if isinstance(step, (Room, Assert)):
                 rows.append((f"'{type(step).__name__.lower()}'", step.span))
-            elif isinstance(step, Call) and (step.move is not None or step.setting is not None or step.binds not in (None, "method")):
-                rows.append(("what a call gives back or sets", step.span))
-            elif isinstance(step, ExitTo) and (step.by_origin or step.given is not None):
-                rows.append(("an exit by origin or by promise", step.span))
+            elif isinstance(step, Call) and (step.setting is not None or step.binds not in (None, "method")):
+                rows.append(("what a call sets, or the choice of a function that is not in the spec", step.span))
+            elif isinstance(step, Call) and step.move is not None and bool(step.move.but) != (step.move.at is not None):
+                rows.append(("slots that a function writes from nowhere: say 'at SLOT',", step.span))
+            elif isinstance(step, ExitTo) and step.by_origin:
+                rows.append(("an exit by origin", step.span))
     for what, span in rows:
         collector.error("E302", f"{what} belongs to a spec that describes a kernel's own code", span, "write: target existing, or target linux")
 

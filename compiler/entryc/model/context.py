@@ -9,7 +9,7 @@ from lark import Token
 from ..source.finding import Collector
 from ..source.parse import span_of
 from ..source.text import SourceFile, Span
-from .expr import BaseRef, Bit, CellRef, Expr, FoundRef, FrameRef, Local, Num, NumberRef, Reg, SetupRef, SlotRef, SymbolRef, UserRef
+from .expr import BaseRef, Bit, CellRef, Expr, FoundRef, FrameRef, Local, Num, NumberRef, Operand, PresetRef, Reg, SetupRef, SlotRef, SymbolRef, UserRef
 from .names import Expressions, Node, near, tokens, trees
 from .spec import Spec
 from .surroundings import Guard
@@ -29,6 +29,8 @@ class Context:
         self.file: SourceFile = spec.source
         self.locals: set[str] = set()
         self.numbered = False                   # inside the body of an entry point with a number
+        self.operands: frozenset[str] = frozenset()     # of the op whose body is at hand
+        self.labels: frozenset[str] = frozenset()       # symbols that labels in paths give
 
     def span(self, node: Node | Token) -> Span:
         return span_of(self.file, node)
@@ -75,10 +77,10 @@ class Context:
     def _address(self, path: tuple[str, ...], span: Span) -> Expr:
         if len(path) == 1 and path[0] in self.spec.memories:
             return BaseRef(path[0], span=span)
-        if len(path) == 1 and path[0] in self.spec.symbols:
+        if len(path) == 1 and path[0] in (*self.spec.symbols, *self.labels):
             return SymbolRef(path[0], span=span)
         self.error("E205", f"'&{'.'.join(path)}' is not the address of a memory block or of a symbol", span,
-                   near(path[0], [*self.spec.memories, *self.spec.symbols]))
+                   near(path[0], [*self.spec.memories, *self.spec.symbols, *self.labels]))
         return Num(0, span=span)
 
     def _resolve(self, path: tuple[str, ...], span: Span) -> Expr:
@@ -87,6 +89,10 @@ class Context:
         if not rest:
             if head in self.locals:
                 return Local(head, span=span)
+            if head in self.operands:
+                return Operand(head, span=span)
+            if head == "preset":
+                return PresetRef(span=span)
             if head == "number" and self.numbered:
                 return NumberRef(span=span)
             if head in spec.constants:

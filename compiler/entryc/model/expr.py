@@ -90,6 +90,18 @@ class SymbolRef(Expr):
 
 
 @dataclass(frozen=True)
+class SymbolAddress(Expr):
+    """&l: the address of a label operand (only inside .arch rows)."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class PresetRef(Expr):
+    """preset: the word above the stack that a gate names, which the kernel wrote at boot."""
+
+
+@dataclass(frozen=True)
 class NumberRef(Expr):
     """number: the vector number of the entry point at hand."""
 
@@ -170,6 +182,7 @@ class Cast(Expr):
     a: Expr
 
 
+FLIPPED = {"ne": "eq", "eq": "ne", "lt": "ge", "ge": "lt", "le": "gt", "gt": "le"}        # what is so when a comparison is not
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 SYMBOLS = {"add": "+", "sub": "-", "band": "&", "bor": "|", "bxor": "^", "shl": "<<", "shr": ">>",
            "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and": "and", "or": "or",
@@ -256,10 +269,12 @@ def show(expr: Expr) -> str:
         return f"{expr.memory}.{expr.cell}"
     if isinstance(expr, BaseRef):
         return f"&{expr.memory}"
-    if isinstance(expr, SymbolRef):
+    if isinstance(expr, (SymbolRef, SymbolAddress)):
         return f"&{expr.name}"
     if isinstance(expr, NumberRef):
         return "number"
+    if isinstance(expr, PresetRef):
+        return "preset"
     if isinstance(expr, Indexed):
         return f"indexed({show(expr.number)})"
     if isinstance(expr, UserRef):

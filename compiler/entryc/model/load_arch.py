@@ -34,11 +34,11 @@ from .arch import (
     StackRow,
     Swap,
 )
-from .expr import Bit, Expr, HookCall, Indexed, Num, Operand, Reg, SetupRef, rebuild
+from .expr import Bit, Expr, HookCall, Indexed, Num, Operand, Reg, SetupRef, SymbolAddress, rebuild
 from .names import Expressions, Node, first, int_of, near, text_of, tokens, trees
 
 ROLES = frozenset(["save", "restore", "clear", "move", "adjust", "switch", "fence", "call", "jump", "decide", "return", "stop", "mark"])
-TRAITS = frozenset(["overlay", "event", "clobbers_flags", "described"])
+TRAITS = frozenset(["overlay", "event", "clobbers_flags", "described", "encoded"])
 CONTROLS = frozenset(["call", "jump", "branch", "return", "stop"])
 IMMEDIATE = re.compile(r"([su])(\d+)$")
 
@@ -68,10 +68,15 @@ class _Loader:
         self.places: dict[str, tuple[str, int]] = {}
         self.params: dict[str, tuple[Kind, ...]] = {}
         self.setups: dict[str, Setup] = {}
-        self.expressions = Expressions(file, self.collector, self._resolve)
+        self.expressions = Expressions(file, self.collector, self._resolve, self._address)
 
     def span(self, node: Node | Token) -> Span:
         return span_of(self.file, node)
+
+    def _address(self, path: tuple[str, ...], span: Span) -> Expr:
+        if len(path) != 1 or not any(k.name == "label" for k in self.params.get(path[0], ())):
+            self.collector.error("E011", f"'&{'.'.join(path)}' is the address of no label operand", span)
+        return SymbolAddress(".".join(path), span=span)
 
     def _resolve(self, path: tuple[str, ...], span: Span) -> Expr:
         if len(path) == 2 and path[0] == "setup":
@@ -244,6 +249,8 @@ class _Loader:
         effects: list[Assign] = []
         lost: set[str] = set()
         found = ("none", 0, 0)
+        words, error_always = 0, False
+        augments: tuple[str, ...] = ()
         for item in trees(node)[1:]:
             if item.data == "found":
                 how, number, size = item.children
@@ -253,6 +260,12 @@ class _Loader:
                 stacks.append(StackRow(str(stack), str(origin), int_of(align) if align is not None else 1))
             elif item.data == "push":
                 pushes.append(str(item.children[0]))
+            elif item.data == "push_words":
+                words = int_of(item.children[0])
+            elif item.data == "augments":
+                augments = tuple(str(t) for t in item.children)
+            elif item.data == "push_error" and not trees(item, "range"):
+                error_always = True
             elif item.data == "push_error":
                 for part in trees(item, "range"):
                     low = int_of(part.children[0])
@@ -263,7 +276,7 @@ class _Loader:
                 lost.update(str(t) for t in item.children)
         return Event(name, (int_of(ints[0]), int_of(ints[1])) if len(ints) == 2 else None, str(tokens(node, "ORIGIN")[0]), found,
                      tuple(stacks), tuple(pushes), frozenset(errors), tuple(effects), frozenset(lost),
-                     text_of(tokens(node, "STRING")[0]), self.span(node))
+                     words, augments, error_always, text_of(tokens(node, "STRING")[0]), self.span(node))
 
     def _return(self, node: Node) -> Return:
         pops: tuple[str, ...] = ()
@@ -340,8 +353,9 @@ class _Loader:
         rows: list[tuple[str, int, Expr | None]] = []
         for row in trees(node, "row"):
             verb, number, value = row.children
-            is_entry = isinstance(value, Tree) and value.data == "name" and [str(t) for t in value.children] == ["entry"]
-            rows.append((str(verb), int_of(number), None if is_entry else self.expressions.build(value)))
+            word = str(value.children[0]) if isinstance(value, Tree) and value.data == "name" and len(value.children) == 1 else ""
+            kept: Expr | None = None if word == "entry" else Reg("table") if word == "table" else self.expressions.build(value)
+            rows.append((str(verb), int_of(number), kept))
         name, manual = tokens(node)
         return Program(str(name), tuple(rows), text_of(manual))
 

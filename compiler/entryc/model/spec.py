@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ..source.text import SourceFile, Span
 from .arch import Arch, Event, Return
 from .expr import Expr
+from .inline import Inline
 from .surroundings import Assume, Boundary, Guard, Meaning, Move, Op, Region, StateNeed, SymbolAt
 
 VECTOR_TABLE = "entry_vectors"                  # the symbol of a vector table in memory
@@ -88,13 +89,14 @@ class Memory:
 
 @dataclass(frozen=True)
 class Transition:
-    """A state goes from one value to another by an instruction form without operands."""
+    """A state goes from one value to another by an instruction form, or by an op that is written out. before: also "any"; after: also "kept"."""
 
     before: str
     after: str
-    form: str
+    form: str                                   # "" with an op
     span: Span
     operand: Expr | None = None                 # the word that the instruction has to read
+    inline: str | None = None                   # the op
 
 
 @dataclass
@@ -125,6 +127,8 @@ class Stack:
     region: str | None = None
     bottom: Expr | None = None                  # the cell that holds its lowest address
     alias: tuple[Expr, int, str] | None = None  # a second view: the cell with its lowest address, bits that may be set in it, its region
+    preset: bool = False                        # the kernel wrote the address of its memory block above its top
+    guard: Guard = frozenset()                  # of `entered`: a hardware stack leads to it only then
 
 
 @dataclass(frozen=True)
@@ -272,6 +276,7 @@ class Origin(Step):
     user: tuple[Step, ...]
     kernel: tuple[Step, ...]
     others: tuple[tuple[str, tuple[Step, ...]], ...] = ()       # special boundaries: (name, steps)
+    using: tuple[tuple[str, tuple[str, ...]], ...] = ()         # registers for the test of a special boundary
 
     def arm(self, arrival: str, origin: str) -> tuple[Step, ...]:
         """The steps for an arrival: its own, or those of its origin."""
@@ -304,6 +309,21 @@ class Room(Step):
     """room 48: the frame lies so many bytes below what the CPU pushed, which is copied down."""
 
     size: int
+
+
+@dataclass(frozen=True)
+class Drop(Step):
+    """drop FRAME: the stack pointer goes up to what a return pops, or to the frame's end. drop FRAME.SLOT: up to that slot."""
+
+    frame: str
+    slot: str = ""
+
+
+@dataclass(frozen=True)
+class Reframe(Step):
+    """reframe FRAME: the words at the stack pointer, part of the frame at hand, are the hardware slots of this one."""
+
+    frame: str
 
 
 @dataclass(frozen=True)
@@ -496,7 +516,7 @@ class Handler:
 class Decision:
     """The declared ceiling for a kind of decision in assembly."""
 
-    kind: str                                   # origin, method, test
+    kind: str                                   # origin, method, fixup (a special boundary), or the name that an op gives it
     most: int
     reason: str
     span: Span
@@ -537,7 +557,8 @@ class Spec:
     aligns: dict[str, int] = field(default_factory=dict)                        # code NAME -> alignment of the stack, if not the C ABI's
     regions: dict[str, Region] = field(default_factory=dict)
     boundaries: dict[str, Boundary] = field(default_factory=dict)               # the special ones
-    ops: dict[str, Op] = field(default_factory=dict)
+    ops: dict[str, Op] = field(default_factory=dict)                            # called code
+    inlines: dict[str, Inline] = field(default_factory=dict)                    # code that is written out
     symbols: dict[str, SymbolAt] = field(default_factory=dict)
     assumes: tuple[Assume, ...] = ()
     landing: tuple[str, Guard] | None = None    # the form that every entry point starts with
@@ -564,6 +585,10 @@ class Spec:
         """Paths of a kind, in the order written."""
         return [p for p in self.paths.values() if p.kind == kind]
 
+    def leads_to(self, hardware: str, configuration: Configuration) -> Stack | None:
+        """The stack that a hardware stack leads to."""
+        return next((s for s in self.stacks.values() if hardware in (s.entered, *s.also) and configuration.holds(s.guard)), None)
+
     def frame_of(self, path: Path) -> Frame | None:
         return self.frames[path.frame] if path.frame else None
 
@@ -574,6 +599,7 @@ class Spec:
                 return self.arch.return_row(step.name, path.origin or "any")
         return None
 
-    def table_slots(self, table: int) -> list[int]:
-        """Addresses of the slots of a vector table that starts at `table`."""
-        return [table + p.event.found[1] for p in self.of_kind("entry") if p.event is not None and p.event.found[0] == "table"]
+    def table_slots(self, table: int | None, configuration: Configuration) -> list[int]:
+        """Addresses of the slots of a vector table that starts at `table`; None: there is none."""
+        return [table + p.event.found[1] for p in self.of_kind("entry") if table is not None and configuration.holds(p.guard)
+                and p.event is not None and p.event.found[0] == "table"]

@@ -72,6 +72,7 @@ class Boundary:
     region: str | None                          # of the interrupted stack
     guard: Guard
     span: Span
+    kind: str = "fixup"                         # of the decision that tells it
 
 
 @dataclass(frozen=True)
@@ -118,4 +119,5 @@ class Move:
     frame: str
     stack: str
     but: tuple[str, ...]
+    at: Expr | None = None                      # the slot that says where the slots of `but` are read
 

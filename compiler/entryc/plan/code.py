@@ -58,6 +58,7 @@ class OrgLine:
 
     start: str
     offset: int
+    guard: Guard = frozenset()
 
 
 Line = Insn | LabelLine | AlignLine | OrgLine
@@ -72,7 +73,7 @@ class Code:
 
     def flat(self, configuration: Configuration) -> list[Line]:
         """The lines of one configuration."""
-        return [line for line in self.lines if isinstance(line, OrgLine) or configuration.holds(line.guard)]
+        return [line for line in self.lines if configuration.holds(line.guard)]
 
     @property
     def externs(self) -> list[str]:

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..model.arch import Assign
-from ..model.expr import Binary, CellRef, Expr, Mem, Num, Reg, constant, is_constant, show
+from ..model.expr import Binary, CellRef, Expr, Mem, Num, Reg, SlotRef, constant, is_constant, show
 from ..model.spec import Call, Clear, ExitTo, Frame, Goto, Jump, Origin, Restore, ReturnStep, Save, Slot, Step
 from .lower import NoForm
-from .moves import Moves, folded
-from .select import find, pop, push
+from .moves import folded
+from .select import find, plus, pop, push, push_whole
+from .states import States
 from .values import UNKNOWN, Value, value_of
 
 
-class Frames(Moves):
+class Frames(States):
     """Steps that write and read the frame."""
 
     def begin_frame(self, step: Save) -> Frame | None:
         m, frame = self.machine, self.spec.frames[step.frame]
         if m.frame is None:
             m.frame = step.frame
+        self.need_stack(step.span)
         if m.frame != step.frame:
             self.error("E322", f"frame '{m.frame}' is still open", step.span)
             return None
@@ -102,6 +104,7 @@ class Frames(Moves):
     def save_by_push(self, step: Save, frame: Frame, sources: list[tuple[Slot, Expr | None]]) -> None:
         m = self.machine
         assert m.below is not None
+        opened: list[str] = []
         for slot, source in reversed(sources):
             at = frame.size - m.below
             if slot.offset + self.word != at:
@@ -109,15 +112,23 @@ class Frames(Moves):
                            "save slots from the end of the frame downwards")
                 return
             if source is None:
-                self.emit(step, self.lower.adjust(self.sp, -self.word), f"{frame.name}.{slot.name}: written by C")
-            else:
+                opened.append(slot.name)
+            if opened and (source is not None or slot is sources[0][0]):
+                self.emit(step, self.lower.adjust(self.sp, -self.word * len(opened)), f"{frame.name}.{', '.join(reversed(opened))}: not written here")
+                opened = []
+            if source is not None:
                 if isinstance(source, CellRef):
                     self.need_memory(source.memory, step.span)
                     memory = self.spec.memories[source.memory]
                     wanted: Expr = Mem(Binary("add", Reg(memory.base), Num(memory.cells[source.cell].offset)))
+                elif isinstance(source, SlotRef):
+                    base, offset = self.slot_address(source.frame, source.slot, step.span)
+                    wanted = Mem(plus(Reg(base), offset))
                 else:
                     wanted = source
                 chosen = push(self.arch, wanted)
+                if chosen is None and slot.home is not None and isinstance(wanted, Binary) and wanted.a == Reg(slot.home):
+                    chosen = push_whole(self.arch, slot.home)       # which of its bits are right is said by the spec and proved
                 if chosen is None:
                     raise NoForm(f"{self.arch.name} cannot push {show(source)}")
                 self.emit(step, [chosen], f"{frame.name}.{slot.name}")
@@ -219,6 +230,8 @@ class Frames(Moves):
         if m.below is None or m.frame != step.frame:
             self.error("E321", f"frame '{step.frame}' cannot be reached here: sp does not point into it", step.span)
             return
+        self.need_stack(step.span)
+        self.loaded()
         def restorable(slot: Slot) -> bool:
             return slot.home is not None and self.arch.registers[slot.home].kind == "gpr" and not slot.hardware
         chosen = [s for s in frame.slots.values() if restorable(s) and s.name not in step.but and (not step.slots or s.name in step.slots)]
@@ -246,7 +259,7 @@ class Frames(Moves):
                 raise NoForm(f"{self.arch.name} cannot pop {slot.home}")
             self.emit(step, [taken], f"{frame.name}.{slot.name}")
             m.below -= self.word
-            m.regs[slot.home or ""] = Value("slot", slot.name)
+            m.regs[slot.home or ""] = m.slots.get(slot.name, Value("slot", slot.name))
 
     def restore_by_load(self, step: Restore, frame: Frame, slots: list[Slot]) -> None:
         m, sp, index = self.machine, Reg(self.sp), 0

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ..model.arch import Assign
-from ..model.expr import Bit, CellRef, Expr, FrameRef, Num, Reg, SlotRef, constant, is_constant, show
-from ..model.spec import Configuration, Frame, Path, Set, SetState, Spec, Step, SwitchStack
-from ..model.surroundings import Guard
+from ..model.expr import CellRef, Expr, FrameRef, Num, Reg, SlotRef, SymbolRef, constant, is_constant, show
+from ..model.spec import Configuration, Frame, Path, Set, Spec, Step, SwitchStack
+from ..model.surroundings import Guard, StateNeed
 from ..source.finding import Collector
 from ..source.text import Span
 from .code import Insn, LabelLine, Line
 from .lower import Lower, NoForm
-from .select import Chosen, can_push, find
+from .select import Chosen, can_push, pop_whole, push
 from .values import UNKNOWN, Machine, Value, derive_states, lacking, value_of
 
 NONE: Guard = frozenset()
@@ -38,6 +37,7 @@ class Piece:
     start: Machine = field(default_factory=Machine)
     transfers: list[Transfer] = field(default_factory=list)
     pieces: list[Piece] = field(default_factory=list)       # arms, placed after this piece
+    owner: str = ""                                         # the path that an arm is part of
 
 
 @dataclass(frozen=True)
@@ -65,16 +65,19 @@ class Moves:
         self.path: Path
         self.machine: Machine
         self.lines: list[Line] = []
-        self.open_windows: set[str] = set()
+        self.open_windows: dict[str, Guard] = {}
         self.ended: str | None = None
+        self.inside: tuple[str, ...] = ()       # the steps `through PATH` around the one at hand
+        self.around: Guard = NONE               # their presence conditions
+        self.labels: dict[str, int] = {}        # how many labels of a kind the path has
 
     def error(self, code: str, message: str, span: Span | None, help: str | None = None) -> None:
         self.collector.error(code, message, span, help)
 
     def emit(self, step: Step, chosen: Iterable[Chosen], comment: str = "") -> None:
-        identity = f"{type(step).__name__}:{step.span.line}:{step.span.column}"
+        identity = ":".join((type(step).__name__, *self.inside, str(step.span.line), str(step.span.column)))
         for form, operands in chosen:
-            self.lines.append(Insn(form, operands, step.guard, comment, step.span, identity))
+            self.lines.append(Insn(form, operands, step.guard | self.around, comment, step.span, identity))
 
     # ---- windows ----
 
@@ -86,58 +89,41 @@ class Moves:
             m = self.machine
             inside = (m.stack if window.subject == "stack" else m.states.get(window.subject)) == window.value
             if inside and window.name not in self.open_windows:
-                self.open_windows.add(window.name)
+                self.open_windows[window.name] = guard | self.path.guard
                 self.lines.append(LabelLine(window_label(window.name, self.path.name, "begin"), "inner", guard | self.path.guard))
             elif not inside and window.name in self.open_windows:
-                self.open_windows.discard(window.name)
-                self.lines.append(LabelLine(window_label(window.name, self.path.name, "end"), "inner", guard | self.path.guard))
+                self.lines.append(LabelLine(window_label(window.name, self.path.name, "end"), "inner", self.open_windows.pop(window.name)))
 
     def close_windows(self) -> None:
-        for name in sorted(self.open_windows):
-            self.lines.append(LabelLine(window_label(name, self.path.name, "end"), "inner", self.path.guard))
-        self.open_windows = set()
+        for name, guard in sorted(self.open_windows.items()):
+            self.lines.append(LabelLine(window_label(name, self.path.name, "end"), "inner", guard))
+        self.open_windows = {}
 
-    # ---- state ----
-
-    def set_state(self, step: SetState) -> None:
-        m = self.machine
-        if step.subject in self.arch.places:
-            if m.places.get(step.subject) == step.value:
-                self.error("E313", f"{step.subject} is {step.value} here already: nothing asks for this step", step.span, "remove it")
-                return
-            register, bit = self.arch.places[step.subject]
-            chosen = find(self.arch, Assign(Bit(register, bit, step.subject), Num(int(step.value))))
-            if chosen is None:
-                raise NoForm(f"{self.arch.name} has no instruction that makes {step.subject} {step.value}")
-            self.emit(step, [chosen], f"{step.subject} = {step.value}")
-            m.places[step.subject] = int(step.value)
-            return
-        state = self.spec.states[step.subject]
-        current = m.states.get(step.subject)
-        if current == step.value:
-            self.error("E313", f"{step.subject} is {step.value} here already: nothing asks for this step", step.span, "remove it")
-            return
-        if current is None:
-            self.error("E314", f"which value {step.subject} has is not known here", step.span, "ask first who was interrupted: from user { … }")
-            return
-        transition = next((t for t in state.transitions if t.before == current and t.after == step.value), None)
-        if transition is None:
-            self.error("E315", f"nothing leads {step.subject} from {current} to {step.value}", step.span,
-                       f"declare it in state {step.subject}: {current} -> {step.value} by INSTRUCTION")
-            return
-        self.emit(step, [(self.arch.forms[transition.form], ())], f"{step.subject} = {step.value}")
-        m.states[step.subject] = str(step.value)
-        self.apply_meanings(state.name, str(step.value))
-
-    def apply_meanings(self, state: str, value: str) -> None:
-        for meaning in self.spec.states[state].values[value]:
-            if meaning.register:
-                self.machine.regs[meaning.register] = Value("meaning", f"{state}.{value}")
+    # ---- memory ----
 
     def need_memory(self, memory: str, span: Span) -> None:
-        for need, actual in lacking(self.machine, self.spec.memories[memory].needs, self.configuration.features):
+        for need, actual in self.lacking(self.spec.memories[memory].needs):
             self.error("E316", f"memory '{memory}' cannot be reached here: it needs {need.subject} = {need.value}, but {need.subject} is {actual}", span,
                        f"put {need.subject} = {need.value} before this step")
+
+    def lacking(self, needs: tuple[StateNeed, ...]) -> list[tuple[StateNeed, str]]:
+        """The needs that do not hold here, each with what is the case."""
+        return lacking(self.spec, self.machine, needs, self.configuration)
+
+    def need_stack(self, span: Span) -> None:
+        """The stack at hand is mapped; what a load from its region does to a state is done."""
+        stack = self.spec.stacks.get(self.machine.stack)
+        region = self.spec.regions.get(stack.region or "") if stack is not None else None
+        for need, actual in self.lacking(region.needs) if region is not None else ():
+            self.error("E316", f"stack '{self.machine.stack}' cannot be reached here: it needs {need.subject} = {need.value}, but {need.subject} is {actual}",
+                       span, "finish with it before, or switch first: stack = NAME")
+
+    def loaded(self) -> None:
+        """A load from the stack at hand."""
+        stack = self.spec.stacks.get(self.machine.stack)
+        region = self.spec.regions.get(stack.region or "") if stack is not None else None
+        if region is not None and region.loads is not None and self.spec.applies(region.loads, self.configuration):
+            self.machine.states[region.loads.subject] = str(region.loads.value)
 
     def destroy(self, register: str, span: Span) -> None:
         """Refuse to overwrite the only copy of an interrupted value."""
@@ -160,6 +146,12 @@ class Moves:
         if isinstance(place, CellRef):
             self.store_cell(step, place, value)
             return
+        if isinstance(place, SlotRef):
+            self.store_slot(step, place, value)
+            return
+        if isinstance(place, Reg) and self.arch.registers[place.name].kind == "flags" and isinstance(value, Num):
+            self.set_flags(step, value)
+            return
         if not isinstance(place, Reg):
             self.error("E318", f"{show(place)} cannot be set here", step.span)
             return
@@ -167,7 +159,11 @@ class Moves:
             self.enter_frame(step, value)
             return
         self.destroy(place.name, step.span)
+        if isinstance(value, FrameRef):
+            self.point(step, place.name, value)
+            return
         if isinstance(value, SlotRef):
+            self.loaded()
             chosen = self.lower.load(place.name, *self.slot_address(value.frame, value.slot, step.span), step.using)
             new = m.slots.get(value.slot, Value("slot", value.slot))
         elif isinstance(value, CellRef):
@@ -175,7 +171,7 @@ class Moves:
             memory = self.spec.memories[value.memory]
             chosen = self.lower.load(place.name, memory.base, memory.cells[value.cell].offset, step.using)
             new = value_of(m, value)
-        elif isinstance(value, (Reg, Num)):
+        elif isinstance(value, (Reg, Num, SymbolRef)):
             chosen = self.lower.move(place.name, value)
             new = value_of(m, value)
         else:
@@ -193,15 +189,62 @@ class Moves:
         frame = self.frame()
         return next((s.name for s in frame.slots.values() if s.home == register), "") if frame else ""
 
+    def set_flags(self, step: Set, value: Num) -> None:
+        """All flags at once, through the stack."""
+        m, flags = self.machine, self.arch.of_kind("flags")
+        if m.below is None:
+            raise NoForm("flags are set through the stack: switch to one first")
+        chosen, taken = push(self.arch, value), pop_whole(self.arch, flags, value.value)
+        if chosen is None or taken is None:
+            raise NoForm(f"{self.arch.name} cannot set its flags to {show(value)}")
+        self.emit(step, [chosen, taken], f"{flags} = {show(value)}")
+        m.places = {name: value.value >> bit & 1 for name, (_, bit) in self.arch.places.items()}
+
+    def point(self, step: Set, register: str, value: FrameRef) -> None:
+        """A register takes the frame's address: the frame can be reached through it."""
+        m = self.machine
+        if m.below is None or m.frame != value.frame:
+            self.error("E321", f"frame '{value.frame}' cannot be reached here: sp does not point into it", step.span)
+            return
+        self.emit(step, self.lower.address(register, self.sp, m.below - self.spec.frames[value.frame].size), f"{register} = {value.frame}")
+        m.regs[register] = Value("frame", value.frame)
+
     def store_cell(self, step: Set, place: CellRef, value: Expr) -> None:
         m = self.machine
         self.need_memory(place.memory, step.span)
         memory = self.spec.memories[place.memory]
+        if isinstance(value, SlotRef):
+            if not step.using:
+                raise NoForm(f"{self.arch.name} moves no word from memory to memory: write 'using' with a free register")
+            self.loaded()
+            self.emit(step, self.lower.load(step.using[0], *self.slot_address(value.frame, value.slot, step.span)), f"{step.using[0]} = {show(value)}")
+            self.emit(step, self.lower.store(memory.base, memory.cells[place.cell].offset, Reg(step.using[0])), f"{show(place)} = {step.using[0]}")
+            m.regs[step.using[0]] = Value("slot", value.slot)
+            m.cells[(place.memory, place.cell)] = Value("slot", value.slot)
+            return
         chosen = self.lower.store(memory.base, memory.cells[place.cell].offset, value, step.using)
         self.emit(step, chosen, f"{show(place)} = {show(value)}")
         for register in self.lower.scratches(chosen):
             m.regs[register] = UNKNOWN
         m.cells[(place.memory, place.cell)] = value_of(m, value)
+
+    def store_slot(self, step: Set, place: SlotRef, value: Expr) -> None:
+        """A word of a frame on the stack at hand."""
+        m = self.machine
+        self.need_stack(step.span)
+        base, offset = self.slot_address(place.frame, place.slot, step.span)
+        new = value_of(m, value)
+        if isinstance(value, SlotRef):
+            if not step.using:
+                raise NoForm(f"{self.arch.name} moves no word from memory to memory: write 'using' with a free register")
+            self.destroy(step.using[0], step.span)
+            self.emit(step, self.lower.load(step.using[0], *self.slot_address(value.frame, value.slot, step.span)), f"{step.using[0]} = {show(value)}")
+            m.regs[step.using[0]] = new
+            value = Reg(step.using[0])
+        self.emit(step, self.lower.store(base, offset, value), f"{show(place)}")
+        if m.frame == place.frame:
+            m.slots[place.slot] = new
+        m.cells[(place.frame, place.slot)] = new
 
     def enter_frame(self, step: Set, value: FrameRef) -> None:
         m = self.machine
@@ -227,11 +270,16 @@ class Moves:
         memory = self.spec.memories[stack.top.memory]
         self.emit(step, self.lower.load(self.sp, memory.base, memory.cells[stack.top.cell].offset), f"stack = {stack.name}")
         m.regs[self.sp] = Value("top", stack.name)
-        m.stack, m.below = stack.name, 0
+        m.stack, m.below, m.frame, m.slots = stack.name, 0, None, {}
 
     def slot_address(self, frame_name: str, slot: str, span: Span) -> tuple[str, int]:
         frame, m = self.spec.frames[frame_name], self.machine
         if m.below is None or m.frame != frame_name:
+            if m.outer is not None and m.outer[0] == frame_name and m.below is not None:
+                return self.sp, m.below + m.outer[1] - (frame.size - frame.slots[slot].offset)
+            pointer = next((r for r, v in m.regs.items() if v == Value("frame", frame_name)), None)
+            if pointer is not None:
+                return pointer, frame.slots[slot].offset
             self.error("E321", f"frame '{frame_name}' cannot be reached here: sp does not point into it", span)
             return self.sp, 0
         return self.sp, frame.slots[slot].offset - (frame.size - m.below)

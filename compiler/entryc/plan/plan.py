@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
+from dataclasses import replace
+from graphlib import CycleError, TopologicalSorter
+from heapq import heappop, heappush
 
 from ..model.arch import Control
 from ..model.expr import Reg
 from ..model.spec import VECTOR_TABLE, Configuration, Path, Spec
-from ..model.surroundings import Guard
+from ..model.surroundings import ANY, ANYWHERE, Guard
 from ..source.finding import Collector
 from ..source.text import Span
 from .code import AlignLine, Code, Insn, LabelLine, Line, OrgLine
 from .moves import DecisionSite, Piece, Transfer, local_label
 from .select import find
-from .values import UNKNOWN, Machine, Value, join
+from .values import UNKNOWN, Machine, Value, after_effects, join
 from .walk import Walker
 
 PATH_ALIGN = 16                                 # also larger than a vector stub: the place of one never depends on the size of another
@@ -23,9 +25,17 @@ def plan_spec(spec: Spec, collector: Collector | None = None) -> Code:
     """The machine code of a spec, with guards. Raises Findings when a rule of order is broken."""
     collector = collector or Collector()
     per_configuration: dict[str, list[Line]] = {}
+    most: dict[str, int] = dict.fromkeys(spec.decisions, 0)
     for configuration in spec.configurations.values():
-        per_configuration[configuration.name] = _Planner(spec, configuration, collector).lines()
+        planner = _Planner(spec, configuration, collector)
+        per_configuration[configuration.name] = planner.lines()
         collector.stop_if_failed()
+        most = {kind: max(count, len([d for d in planner.walker.decisions if d.kind == kind])) for kind, count in most.items()}
+    for kind, count in most.items():
+        declared = spec.decisions[kind]
+        if count < declared.most:
+            collector.error("E353", f"{declared.most} decisions of kind '{kind}' are declared, {count} stand in assembly", declared.span, "lower the ceiling")
+    collector.stop_if_failed()
     lines = _merge(spec, per_configuration, collector)
     collector.stop_if_failed()
     return Code(spec.arch, lines)
@@ -37,7 +47,12 @@ def decision_sites(spec: Spec) -> list[DecisionSite]:
     for configuration in spec.configurations.values():
         planner = _Planner(spec, configuration, Collector())
         planner.lines()
-        out += [d for d in planner.walker.decisions if d not in out]
+        seen: dict[tuple[str, str, Span], int] = {}
+        for site in planner.walker.decisions:
+            key = (site.kind, site.path, site.span)
+            seen[key] = seen.get(key, 0) + 1
+            if seen[key] > len([d for d in out if (d.kind, d.path, d.span) == key]):
+                out.append(site)
     return out
 
 
@@ -53,9 +68,9 @@ class _Planner:
     def lines(self) -> list[Line]:
         """Plan in dependency order, then place in the written order."""
         entries = [p for p in self.spec.paths.values() if p.kind in ("entry", "routine") and self.configuration.holds(p.guard)]
-        known: dict[tuple[str, str | None], Machine] = {}
+        known: dict[tuple[str, str | None, bool], Machine] = {}
         for path in entries:
-            machine = arrival(self.spec, path, known) if path.kind == "entry" else _routine(self.spec, path)
+            machine = arrival(self.spec, self.configuration, path, known) if path.kind == "entry" else _routine(self.spec, path)
             piece = self.walker.walk(path, machine)
             self.planned[path.name] = piece
             self._note(piece)
@@ -92,12 +107,14 @@ class _Planner:
             for target in _targets(path):
                 if target in leads:
                     leads[target].add(path.name)
+        done: set[str] = set()
         while waiting:
-            ready = next((p for p in waiting if all(name in self.planned for name in leads[p.name])), None)
+            ready = next((p for p in waiting if leads[p.name] <= done), None)
             if ready is None:
                 self.collector.error("E350", "these paths lead to each other in a circle: " + ", ".join(p.name for p in waiting), waiting[0].span)
                 return
             waiting.remove(ready)
+            done.add(ready.name)
             sources = self.arrivals.get(ready.name, [])
             if not sources:
                 continue
@@ -109,7 +126,7 @@ class _Planner:
         machine = join([s.machine for s in sources])
         first = sources[0].machine
         for source in sources[1:]:
-            if source.machine.below != first.below or set(source.machine.slots) != set(first.slots):
+            if (source.machine.below, source.machine.frame) != (first.below, first.frame):
                 self.collector.error("E351", f"'{path.name}' is reached with different frames", source.span,
                                      related=(("the other way", sources[0].span),))
         if path.kind == "exit" and path.origin is not None:
@@ -122,9 +139,6 @@ class _Planner:
             if len(sites) > decision.most:
                 self.collector.error("E352", f"{len(sites)} decisions of kind '{kind}' stand in assembly, {decision.most} declared", decision.span,
                                      "; ".join(f"{d.path} at {d.span}" for d in sites[:4]))
-            elif len(sites) < decision.most:
-                self.collector.error("E353", f"{decision.most} decisions of kind '{kind}' are declared, {len(sites)} stand in assembly", decision.span,
-                                     "lower the ceiling")
 
     # ---- placing ----
 
@@ -134,15 +148,17 @@ class _Planner:
             return
         slots = sorted(((p.event.found[1], p) for p in paths if p.event is not None), key=lambda row: row[0])
         size = max(p.event.found[2] for _, p in slots if p.event is not None)
+        guard = frozenset.intersection(*(p.guard for p in paths))
         span = 1
         while span < slots[-1][0] + size:
             span *= 2
-        self.out += [AlignLine(span), LabelLine(VECTOR_TABLE, "entry", comment="the vector table")]
+        self.out += [AlignLine(span, guard), LabelLine(VECTOR_TABLE, "entry", guard, comment="the vector table")]
         for offset, path in slots:
             jump = find(self.spec.arch, Control("jump", local_label(path.name)))
             assert jump is not None
-            self.out += [OrgLine(VECTOR_TABLE, offset), Insn(*jump, comment=path.event.name if path.event else "", span=path.span, step=f"table:{path.name}")]
-        self.out.append(OrgLine(VECTOR_TABLE, slots[-1][0] + size))
+            name = path.event.name if path.event else ""
+            self.out += [OrgLine(VECTOR_TABLE, offset, guard), Insn(*jump, guard=path.guard, comment=name, span=path.span, step=f"table:{path.name}")]
+        self.out.append(OrgLine(VECTOR_TABLE, slots[-1][0] + size, guard))
 
     def _place_path(self, path: Path) -> None:
         if path.name not in self.placed:
@@ -180,7 +196,7 @@ class _Planner:
             return
         jump = find(self.spec.arch, Control("jump", local_label(target)))
         assert jump is not None
-        holder = self.spec.paths.get(piece.name)
+        holder = self.spec.paths.get(piece.owner or piece.name)
         guard = self.spec.paths[target].guard | (holder.guard if holder is not None else frozenset())
         self.out.append(Insn(*jump, guard=guard, span=self.spec.paths[target].span, step=f"go:{piece.name}:{target}"))
 
@@ -197,19 +213,20 @@ def _targets(path: Path) -> list[str]:
     return out
 
 
-def arrival(spec: Spec, path: Path, known: dict[tuple[str, str | None], Machine]) -> Machine:
+def arrival(spec: Spec, configuration: Configuration, path: Path, known: dict[tuple[str, str | None, bool], Machine]) -> Machine:
     """The machine as the event leaves it: from the .arch row and the boundary of who was interrupted.
 
     `known` keeps what does not depend on the number, for the other numbers of the event.
     """
     event = path.event
     assert event is not None
-    key = (event.name, path.origin)
+    key = (event.name, path.origin, path.paranoid)
     if key not in known:
         known[key] = _arrival_registers(spec, path)
     machine = known[key].copy()
     machine.number = path.number
-    _arrival_stack(spec, machine, path, spec.arch.of_kind("stack"))
+    machine.paranoid = path.paranoid
+    _arrival_stack(spec, configuration, machine, path, spec.arch.of_kind("stack"))
     return machine
 
 
@@ -237,8 +254,10 @@ def _arrival_registers(spec: Spec, path: Path) -> Machine:
     _arrival_flags(spec, machine, path)
     origins = ("user", "kernel") if path.origin == "any" else (path.origin or "kernel",)
     for name in spec.states:
-        values = {next((str(f.value) for f in spec.arrive.get(o, ()) if f.subject == name), None) for o in origins}
+        facts = [spec.boundaries[ANYWHERE].arrive if o == "kernel" and path.paranoid else spec.arrive.get(o, ()) for o in origins]
+        values = {next((str(f.value) for f in rows if f.subject == name and f.value != ANY), None) for rows in facts}
         machine.states[name] = values.pop() if len(values) == 1 else None
+    machine.states = after_effects(spec, machine.states, event.effects)
     return machine
 
 
@@ -260,7 +279,7 @@ def _arrival_flags(spec: Spec, machine: Machine, path: Path) -> None:
                 machine.places[place] = (low >> bit) & 1
 
 
-def _arrival_stack(spec: Spec, machine: Machine, path: Path, sp: str) -> None:
+def _arrival_stack(spec: Spec, configuration: Configuration, machine: Machine, path: Path, sp: str) -> None:
     event = path.event
     assert event is not None
     rows = [r for r in event.stacks if path.origin in ("any", r.origin)]
@@ -269,14 +288,18 @@ def _arrival_stack(spec: Spec, machine: Machine, path: Path, sp: str) -> None:
         if row.stack == sp:
             names.add("interrupted")
         else:
-            names.update(s.name for s in spec.stacks.values() if s.entered == row.stack)
-    pushed = len(event.pushes) + (1 if path.number is not None and path.number in event.error_numbers else 0)
+            stack = spec.leads_to(row.stack, configuration)
+            names.update([stack.name] if stack is not None else [])
+    if path.stack is not None:
+        names = {path.stack}
+    pushed = len(event.pushes) + event.pushes_error(path.number)
     if not rows:
         machine.stack, machine.below = "user", None
         return
     machine.stack = names.pop() if len(names) == 1 else "any"
     machine.below = pushed * spec.arch.word_bytes
-    machine.error_pushed = path.number is not None and path.number in event.error_numbers
+    machine.error_pushed = event.pushes_error(path.number)
+    machine.above = event.words * spec.arch.word_bytes
     for home in event.pushes:
         for frame in spec.frames.values():
             machine.slots.update({s.name: Value("interrupted", home) for s in frame.slots.values() if s.hardware and s.home == home})
@@ -305,45 +328,86 @@ def _routine(spec: Spec, path: Path) -> Machine:
     return machine
 
 
-def _key(line: Line) -> tuple[object, ...]:
-    if isinstance(line, Insn):
-        return ("insn", line.form.name, line.operands, line.step, line.guard)
-    if isinstance(line, LabelLine):
-        return ("label", line.name, line.kind, line.guard)
-    return (type(line).__name__, line)
+def _keys(lines: list[Line]) -> list[tuple[object, ...]]:
+    """What makes lines of two configurations the same: all of it, and the label that they stand behind. Padding belongs to the label after it."""
+    out: list[tuple[object, ...]] = []
+    behind = ""
+    padding: list[int] = []
+    for line in lines:
+        if isinstance(line, LabelLine) and line.kind != "inner" and not line.guard:
+            behind = line.name
+        if isinstance(line, LabelLine):
+            for index in padding:
+                out[index] = (*out[index], line.name)
+            padding = []
+        if isinstance(line, Insn):
+            out.append(("insn", behind, line.form.name, line.operands, line.step, line.guard))
+        elif isinstance(line, LabelLine):
+            out.append(("label", line.name, line.kind, line.guard))
+        else:
+            padding.append(len(out))
+            out.append((type(line).__name__, line))
+    return out
 
 
-Opcode = tuple[str, int, int, int, int]
+Merged = list[tuple[Line, set[str]]]
 
 
-def _opcodes(old: list[tuple[object, ...]], new: list[tuple[object, ...]]) -> list[Opcode]:
-    """How to get from one list to the other; the equal start and end are found first, since most is equal."""
-    start = 0
-    while start < min(len(old), len(new)) and old[start] == new[start]:
-        start += 1
-    end = 0
-    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
-        end += 1
-    middle = difflib.SequenceMatcher(None, old[start:len(old) - end], new[start:len(new) - end], autojunk=False).get_opcodes()
-    out: list[Opcode] = [("equal", 0, start, 0, start)] if start else []
-    out += [(tag, i1 + start, i2 + start, j1 + start, j2 + start) for tag, i1, i2, j1, j2 in middle]
-    return [*out, ("equal", len(old) - end, len(old), len(new) - end, len(new))] if end else out
+def _unreached(spec: Spec, merged: Merged) -> Merged:
+    """A shared path that some configurations never reach is not in them: its lines get the feature that tells."""
+    every = set(spec.configurations)
+    telling = {frozenset(c.name for c in spec.configurations.values() if c.holds(frozenset({literal}))): literal
+               for feature in spec.features for literal in ((feature, True), (feature, False))}
+    out: Merged = []
+    waiting: Merged = []
+    extra: Guard = frozenset()
+    for line, present in merged:
+        if isinstance(line, LabelLine) and line.kind in ("entry", "exit"):
+            path = spec.paths.get(line.name)
+            shared = path is not None and path.kind in ("path", "exit") and not path.guard and present != every
+            extra = frozenset({telling[frozenset(present)]}) if shared and frozenset(present) in telling else frozenset()
+        if isinstance(line, AlignLine):         # padding belongs to the label after it
+            waiting.append((line, present))
+            continue
+        rows = [*waiting, (line, present)]
+        waiting = []
+        out += [(replace(row, guard=row.guard | extra), where) if extra else (row, where) for row, where in rows]
+    return out + waiting
 
 
 def _merge(spec: Spec, parts: dict[str, list[Line]], collector: Collector) -> list[Line]:
-    """One list in which each line's guard says in which configurations it is present."""
-    names = list(parts)
-    merged: list[tuple[Line, set[str]]] = [(line, {names[0]}) for line in parts[names[0]]]
-    for name in names[1:]:
-        old, new = [_key(line) for line, _ in merged], [_key(line) for line in parts[name]]
-        out: list[tuple[Line, set[str]]] = []
-        for tag, i1, i2, j1, j2 in _opcodes(old, new):
-            if tag == "equal":
-                out += [(line, {*present, name}) for line, present in merged[i1:i2]]
-            else:
-                out += merged[i1:i2]
-                out += [(line, {name}) for line in parts[name][j1:j2]]
-        merged = out
+    """One list in which each line's guard says in which configurations it is present: an order that all of them agree with."""
+    lines: dict[tuple[object, ...], Line] = {}
+    presence: dict[tuple[object, ...], set[str]] = {}
+    before: dict[tuple[object, ...], set[tuple[object, ...]]] = {}
+    for name, part in parts.items():
+        seen: dict[tuple[object, ...], int] = {}
+        last = None
+        for line, key in zip(part, _keys(part), strict=True):
+            seen[key] = seen.get(key, 0) + 1
+            key = (*key, seen[key])
+            lines.setdefault(key, line)
+            presence.setdefault(key, set()).add(name)
+            before.setdefault(key, set()).update([last] if last is not None else [])
+            last = key
+    order = {key: index for index, key in enumerate(lines)}
+    sorter = TopologicalSorter(before)
+    try:
+        sorter.prepare()
+    except CycleError as problem:
+        spans = [line.span for line in (lines[key] for key in problem.args[1]) if isinstance(line, Insn)]
+        collector.error("E354", "the configurations disagree on the order of these steps", spans[0] if spans else Span(spec.source, 1, 1, 1, 2))
+        return []
+    merged: Merged = []
+    ready: list[int] = []
+    keys = list(lines)
+    while sorter.is_active():
+        for key in sorter.get_ready():
+            heappush(ready, order[key])
+        key = keys[heappop(ready)]
+        merged.append((lines[key], presence[key]))
+        sorter.done(key)
+    merged = _unreached(spec, merged)
     for line, present in merged:
         guard: Guard = getattr(line, "guard", frozenset())
         holding = {c.name for c in spec.configurations.values() if c.holds(guard)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..model.arch import Arch, Assign, Control, Effect, Form, Kind, Swap
-from ..model.expr import Binary, Bit, Cast, Expr, Mem, Num, Operand, Reg, Unary
+from ..model.expr import Binary, Bit, Cast, Expr, Mem, Num, Operand, Reg, SymbolAddress, SymbolRef, Unary, constant, evaluate, is_constant, walk
 from .code import Value
 
 Bindings = dict[str, Value]
@@ -32,6 +32,13 @@ def _unify(arch: Arch, form: Form, pattern: Expr, wanted: Expr, bound: Bindings)
         else:
             return False
         return bound.setdefault(pattern.name, value) == value
+    if isinstance(pattern, SymbolAddress) and isinstance(wanted, SymbolRef):
+        return bound.setdefault(pattern.name, wanted.name) == wanted.name
+    if isinstance(pattern, Binary) and pattern.op == "shl" and isinstance(pattern.b, Operand) and isinstance(wanted, Num):
+        return wanted.value.bit_count() == 1 and _unify(arch, form, pattern.a, Num(1), bound) and \
+            _unify(arch, form, pattern.b, Num(wanted.value.bit_length() - 1), bound)
+    if is_constant(pattern) and is_constant(wanted):
+        return constant(pattern) == constant(wanted)
     if isinstance(pattern, Binary) and pattern.op in ("add", "sub") and isinstance(pattern.b, (Operand, Num)):
         return _sum(arch, form, pattern, wanted, bound)
     if type(pattern) is not type(wanted):
@@ -168,20 +175,47 @@ def pop(arch: Arch, register: str) -> Chosen | None:
     return find(arch, Assign(Reg(register), Mem(sp)), Assign(sp, Binary("add", sp, Num(arch.word_bytes))))
 
 
+def pop_whole(arch: Arch, register: str, value: int) -> Chosen | None:
+    """The instruction that pops a register, when a popped value arrives there as it is."""
+    sp = Reg(arch.of_kind("stack"))
+    for form in arch.forms.values():
+        if form.params or len(form.effects) != 2 or form.effects[1] != Assign(sp, Binary("add", sp, Num(arch.word_bytes))):
+            continue
+        first = form.effects[0]
+        if isinstance(first, Assign) and first.place == Reg(register) and evaluate(first.value, lambda _: value) == value:
+            return form, ()
+    return None
+
+
+def push_whole(arch: Arch, register: str) -> Chosen | None:
+    """The instruction that pushes a register, perhaps without some of its bits."""
+    sp = Reg(arch.of_kind("stack"))
+    for form in arch.forms.values():
+        if not form.params and len(form.effects) == 2 and form.effects[0] == Assign(sp, Binary("sub", sp, Num(arch.word_bytes))):
+            second = form.effects[1]
+            if isinstance(second, Assign) and second.place == Mem(sp) and any(e == Reg(register) for e in walk(second.value)):
+                return form, ()
+    return None
+
+
 def can_push(arch: Arch) -> bool:
     """Does the CPU have a push instruction for general registers?"""
     return push(arch, Reg(arch.gprs[0])) is not None
 
 
-def branch(arch: Arch, condition: Expr, label: str) -> list[Chosen] | None:
-    """Instructions that go to the label when the condition holds, else fall through."""
+def branch(arch: Arch, condition: Expr, label: str, free: list[str] | None = None) -> list[Chosen] | None:
+    """Instructions that go to the label when the condition holds, else fall through. `free`: registers that the test may overwrite."""
     for sequence in arch.sequences:
         holder = Form(sequence.name, dict(sequence.params), "decide", "", {}, (), (), frozenset(), "", sequence.span)
         bound: Bindings = {}
         if not _unify(arch, holder, sequence.condition, condition, bound):
             continue
         targets = [p for p, kinds in sequence.params.items() if any(k.name == "label" for k in kinds)]
-        bound.update(dict.fromkeys(targets, label))
+        bound.update(dict.fromkeys((t for t in targets if t not in bound), label))
+        spare = [p for p in sequence.params if p not in bound]
+        if len(spare) > len(free or ()):
+            continue
+        bound.update(zip(spare, free or (), strict=False))
         out: list[Chosen] = []
         for use in sequence.uses:
             form = arch.forms[use.form]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from ..model.arch import Assign
 from ..model.expr import CellRef, Expr, Num, Reg, SlotRef, UserRef
-from ..model.spec import Spec
-from ..model.surroundings import StateNeed
+from ..model.spec import Configuration, Spec
+from ..model.surroundings import KEPT, StateNeed
 
 
 @dataclass(frozen=True)
 class Value:
     """What a place holds. kind: interrupted (name: register), const (number), slot (name), frame (number: offset),
-    top (name: stack), cell (name), number, error, base (name), user (name), unknown."""
+    top (name: stack), cell (name), number, error, base (name), user (name), kept (name: state), unknown."""
 
     kind: str
     name: str = ""
@@ -24,6 +25,7 @@ class Value:
 
 
 UNKNOWN = Value("unknown")
+SEVERAL = "several"                             # one of some kernel stacks, each of which its event entered
 
 
 @dataclass
@@ -43,10 +45,15 @@ class Machine:
     number: int | None = None
     error_pushed: bool = False
     lost: frozenset[str] = frozenset()
+    paranoid: bool = False                      # the event may have struck the kernel anywhere
+    arrival_name: str | None = None             # the special boundary that the code was interrupted at
+    kept: dict[str, str] = field(default_factory=dict)      # state -> the register that remembers what was found
+    above: int | None = 0                              # bytes between the frame's end and the end of what the CPU pushed
+    outer: tuple[str, int] | None = None        # a frame that holds this one's end, and the bytes from there to its own end
 
     def copy(self) -> Machine:
         return replace(self, regs=dict(self.regs), cells=dict(self.cells), slots=dict(self.slots), states=dict(self.states),
-                       places=dict(self.places), arrival=dict(self.arrival))
+                       places=dict(self.places), arrival=dict(self.arrival), kept=dict(self.kept))
 
     def find(self, value: Value, prefer: str) -> str | None:
         """A register that holds the value: the preferred one if it does."""
@@ -76,9 +83,11 @@ def join(machines: list[Machine]) -> Machine:
             if other.places.get(name) != bit:
                 first.places[name] = None
         if other.stack != first.stack:
-            first.stack = "any"
-        if other.below != first.below:
+            first.stack = SEVERAL if {"any", "user", "interrupted"}.isdisjoint((first.stack, other.stack)) else "any"
+        if (other.below, other.outer) != (first.below, first.outer):
             first.below = None
+        if other.above != first.above:
+            first.above = None
         if other.origin != first.origin:
             first.origin = "any"
         first.number = first.number if other.number == first.number else None
@@ -121,17 +130,47 @@ def _means(spec: Spec, machine: Machine, place: Expr, meaning: Expr) -> bool:
     return False
 
 
-def lacking(machine: Machine, needs: tuple[StateNeed, ...], features: frozenset[str]) -> list[tuple[StateNeed, str]]:
+def after_effects(spec: Spec, states: dict[str, str | None], effects: tuple[Assign, ...]) -> dict[str, str | None]:
+    """What states are after the CPU has moved values between the registers that they are about."""
+    moved = {e.place.name: e.value for e in effects if isinstance(e.place, Reg)}
+    out = dict(states)
+    for name, value in states.items():
+        meanings = {m.register or "": (m.mask, m.value) for m in spec.states[name].values.get(value or "", ())}
+        if not moved.keys() & meanings.keys():
+            continue
+        now = dict(meanings)
+        for register, source in moved.items():
+            fact = meanings.get(source.name) if isinstance(source, Reg) else None
+            if fact is None:
+                now.pop(register, None)
+            else:
+                now[register] = fact
+        out[name] = next((v for v, ms in spec.states[name].values.items() if ms and all(now.get(m.register or "") == (m.mask, m.value) for m in ms)), None)
+    return out
+
+
+def implies(spec: Spec, state: str, actual: str | None, wanted: str | int) -> bool:
+    """Does a value of a state say all that another one says? kernel: gs_base == &percpu and more implies ours: gs_base == &percpu."""
+    if actual == wanted:
+        return True
+    values = spec.states[state].values
+    if actual not in values or wanted not in values or not values[str(wanted)]:
+        return False
+    facts = [(m.place, m.value, m.guard) for m in values[actual]]
+    return all((m.place, m.value, m.guard) in facts for m in values[str(wanted)])
+
+
+def lacking(spec: Spec, machine: Machine, needs: tuple[StateNeed, ...], configuration: Configuration) -> list[tuple[StateNeed, str]]:
     """The needs among states, places and the stack that do not hold, each with what is the case."""
     out: list[tuple[StateNeed, str]] = []
     for need in needs:
-        if not all((f in features) == wanted for f, wanted in need.guard):
+        if not spec.applies(need, configuration) or need.value == KEPT:
             continue
         if need.subject == "stack":
             if machine.stack not in (need.value, "interrupted"):
                 out.append((need, machine.stack))
         elif need.subject in machine.states:
-            if machine.states[need.subject] != need.value:
+            if not implies(spec, need.subject, machine.states[need.subject], need.value):
                 out.append((need, machine.states[need.subject] or "not known"))
         elif need.subject != "gprs" and machine.places.get(need.subject) != need.value:
             known = machine.places.get(need.subject)

@@ -5,13 +5,17 @@ The walker never reorders. A step that the machine state forbids is refused, wit
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from ..model.arch import Control
-from ..model.expr import Binary, Cast, Expr, FrameRef, Mem, Num, Reg, SlotRef, rebuild, show
+from ..model.arch import Control, Return
+from ..model.expr import FLIPPED, Binary, Cast, Expr, FrameRef, Mem, Num, Reg, SlotRef, rebuild, show
+from ..model.expr import walk as tree
 from ..model.spec import (
     Call,
     Clear,
+    Configuration,
+    Do,
+    Drop,
     ExitTo,
     Frame,
     Goto,
@@ -19,6 +23,7 @@ from ..model.spec import (
     Label,
     Origin,
     Path,
+    Reframe,
     Restore,
     ReturnStep,
     Save,
@@ -27,14 +32,15 @@ from ..model.spec import (
     Spec,
     Step,
     SwitchStack,
+    Through,
 )
-from ..source.text import Span
+from ..model.surroundings import ANY, ANYWHERE, KEPT, Boundary, Guard, Move, StateNeed
 from .code import LabelLine, Line
 from .frames import Frames
 from .lower import NoForm
-from .moves import NONE, DecisionSite, Piece, Transfer, local_label
-from .select import branch, find
-from .values import UNKNOWN, Machine, Value, lacking
+from .moves import NONE, Piece, Transfer, local_label
+from .select import branch, find, plus
+from .values import UNKNOWN, Machine, Value, after_effects
 
 
 class Walker(Frames):
@@ -46,11 +52,12 @@ class Walker(Frames):
         self.machine = machine
         start = machine.copy()
         self.lines: list[Line] = []
-        self.open_windows: set[str] = set()
+        self.open_windows: dict[str, Guard] = {}
         self.ended: str | None = None
         self.mark_windows(NONE)
         self.transfers: list[Transfer] = []
         self.pieces: list[Piece] = []
+        self.labels = {}
         self.steps(path.steps)
         self.close_windows()
         if self.ended is None:
@@ -71,7 +78,7 @@ class Walker(Frames):
             if len(self.collector.findings) > before and self.ended is None:
                 self.ended = ""         # what follows would only repeat the mistake
                 return
-            self.mark_windows(step.guard)
+            self.mark_windows(step.guard | self.around)
 
     def step(self, step: Step, rest: list[Step]) -> None:
         if isinstance(step, SetState):
@@ -101,6 +108,17 @@ class Walker(Frames):
             self.origin(step)
         elif isinstance(step, ReturnStep):
             self.return_(step)
+        elif isinstance(step, Do):
+            self.do(step)
+        elif isinstance(step, Drop):
+            self.drop(step)
+        elif isinstance(step, Reframe):
+            self.reframe(step)
+        elif isinstance(step, Through):
+            outer, around = self.inside, self.around
+            self.inside, self.around = (*self.inside, f"{step.span.line}.{step.span.column}"), self.around | step.guard
+            self.steps(self.spec.paths[step.path].steps)
+            self.inside, self.around = outer, around
 
     # ---- C ----
 
@@ -128,7 +146,7 @@ class Walker(Frames):
 
     def contract(self, step: Call | Jump) -> None:
         needs = self.spec.contracts[step.contract]
-        for need, actual in lacking(self.machine, needs, self.configuration.features):
+        for need, actual in self.lacking(needs):
             self.error("E331", f"C code '{step.contract}' needs {need.subject} = {need.value}, but {need.subject} is {actual} here", step.span,
                        f"put {need.subject} = {need.value} before the call")
         if any(n.subject == "gprs" and self.configuration.holds(n.guard) for n in needs):
@@ -145,6 +163,16 @@ class Walker(Frames):
             raise NoForm(f"{self.arch.name} has no call")
         self.emit(step, [chosen], "")
         self.after_call(step.contract)
+        if step.move is not None:
+            self.moved(step, step.move)
+
+    def moved(self, step: Call, move: Move) -> None:
+        """C gave back where the frame is now."""
+        m = self.machine
+        self.emit(step, self.lower.move(self.sp, Reg(self.arch.abi.result)), f"{move.frame} is on stack {move.stack} now")
+        m.stack, m.frame, m.below = move.stack, move.frame, self.spec.frames[move.frame].size
+        if move.but:                            # C took the frame of the code that was interrupted: it returns there
+            m.origin, m.arrival_name = "user", None
 
     def after_call(self, contract: str) -> None:
         """C may have changed everything that it may change."""
@@ -155,7 +183,7 @@ class Walker(Frames):
         frame = self.frame()
         if frame is not None:
             m.slots = {s: Value("slot", s) for s in frame.slots}
-        m.cells = {}
+        m.cells = {place: value for place, value in m.cells.items() if place[0] in self.spec.frames}       # the stack above the frame is not C's
         kept = {n.subject: n.value for n in self.spec.contracts[contract] if self.configuration.holds(n.guard)}
         m.places = {p: int(kept[p]) if p in kept else None for p in self.arch.places}
         m.regs[abi.result] = Value("result")
@@ -173,53 +201,131 @@ class Walker(Frames):
 
     # ---- decisions ----
 
-    def decision(self, kind: str, span: Span) -> None:
-        missing = tuple(f"{n.subject} is {actual}, C needs {n.value}" for n, actual in
-                        lacking(self.machine, self.spec.contracts["c"], self.configuration.features))
-        self.decisions.append(DecisionSite(kind, self.path.name, span, missing))
-        if kind not in self.spec.decisions:
-            self.error("E333", f"a decision of kind '{kind}' stands in assembly and is not declared", span,
-                       f'add: decisions {{ {kind} 1 because "…" }}')
-        for subject, value in self.spec.after_decision:
-            self.machine.states[subject] = value
-
     def origin(self, step: Origin) -> None:
         m = self.machine
+        if m.origin == "kernel" and not step.user:
+            self.kernel_arms(step)
+            return
         if m.origin != "any":
             self.error("E334", f"who was interrupted is known here: the {m.origin}", step.span, "write the steps without a test")
             return
         condition = self.arch.origin
-        frame = self.frame()
-        if condition is None or frame is None or m.below is None:
+        if condition is None or m.below is None:
             self.error("E335", "who was interrupted cannot be told here", step.span, "save the frame first")
             return
-        def place(expr: Expr) -> Expr:
-            if isinstance(expr, Reg):
-                slot = next((s for s in frame.slots.values() if s.home == expr.name), None)
-                if slot is None or slot.name not in m.slots:
-                    self.error("E335", f"the test reads {expr.name}, which is in no slot here", step.span)
-                    return expr
-                return Mem(Binary("add", Reg(self.sp), Num(slot.offset - (frame.size - (m.below or 0)))))
-            return expr
-        test = rebuild(condition, place)
+        known = len(self.collector.findings)
+        test = rebuild(condition, lambda e: self.interrupted_word(step, e))
+        if len(self.collector.findings) > known:
+            return
         flipped = Binary({"ne": "eq", "eq": "ne"}[test.op], test.a, test.b) if isinstance(test, Binary) and test.op in ("ne", "eq") else None
         label = f".L{self.path.name}_from_kernel"
         code = branch(self.arch, flipped, label) if flipped is not None else None
         if code is None:
             raise NoForm(f"{self.arch.name} has no test for {show(condition)}")
         self.emit(step, code, "from kernel?")
-        self.decision("origin", step.span)
+        self.decision("origin", step.span, {e.name for e in tree(condition) if isinstance(e, Reg)})
         before = m
         self.machine = self.arm(before, "user")
         self.steps(step.user)
         self.must_end(step, "user")
-        outer_lines, outer_next = self.lines, self.ended
-        self.machine, self.ended = self.arm(before, "kernel"), None
-        self.lines = [LabelLine(label, "local", step.guard, below=before.below, frame=before.frame, saved=tuple(before.slots))]
+        self.beside(label, step, self.arm(before, "kernel"), lambda: self.kernel_arms(step))
+
+    def beside(self, label: str, step: Origin, machine: Machine, steps: Callable[[], None]) -> None:
+        """An arm at a label: planned as a piece of its own, placed behind this one."""
+        outer_lines, outer_next, outer_windows = self.lines, self.ended, self.open_windows
+        self.machine, self.ended, self.open_windows = machine, None, {}
+        self.lines = [LabelLine(label, "local", step.guard, below=machine.below, frame=machine.frame, saved=tuple(machine.slots))]
+        place = len(self.pieces)
+        steps()
+        self.close_windows()
+        self.pieces.insert(place, Piece(label, self.lines, self.ended or None, owner=self.path.name))
+        self.lines, self.ended, self.open_windows = outer_lines, outer_next, outer_windows
+
+    def kernel_arms(self, step: Origin) -> None:
+        """Kernel code was interrupted: is it at a place where its state is special?"""
+        ordinary = self.machine
+        waiting: list[tuple[str, str, Machine, tuple[Step, ...]]] = []
+        for name, steps in step.others:
+            boundary = self.spec.boundaries[name]
+            if not self.configuration.holds(boundary.guard):
+                continue
+            only = steps[0] if len(steps) == 1 else None
+            label = local_label(only.path) if isinstance(only, Goto) else f".L{self.path.name}_from_{name}"
+            self.special_test(step, boundary, label)
+            machine = self.special(self.machine, boundary)
+            if isinstance(only, Goto):          # the branch goes there itself
+                self.transfers.append(Transfer(only.path, machine, only.span))
+            else:
+                waiting.append((label, name, machine, steps))
         self.steps(step.kernel)
         self.must_end(step, "kernel")
-        self.pieces.append(Piece(label, self.lines, self.ended or None))
-        self.lines, self.ended = outer_lines, outer_next
+        for label, name, machine, steps in waiting:
+            def run(steps: tuple[Step, ...] = steps, name: str = name) -> None:
+                self.steps(steps)
+                self.must_end(step, name)
+            self.beside(label, step, machine, run)
+        self.machine = ordinary
+
+    def special_test(self, step: Origin, boundary: Boundary, label: str) -> None:
+        """Branch when the interrupted code was at a special place."""
+        m, using = self.machine, dict(step.using).get(boundary.name, ())
+        if m.below is None or boundary.condition is None:
+            self.error("E335", f"whether '{boundary.name}' was interrupted cannot be told here", step.span, "save the frame first")
+            return
+        for register in using:
+            self.destroy(register, step.span)
+        *first, last = conjuncts(boundary.condition)
+        skip = f".L{self.path.name}_not_{boundary.name}"
+        for part, target in [*((Binary(FLIPPED[c.op], c.a, c.b), skip) for c in first if isinstance(c, Binary) and c.op in FLIPPED), (last, label)]:
+            code = branch(self.arch, rebuild(part, lambda e: self.interrupted_word(step, e)), target, list(using))
+            if code is None:
+                raise NoForm(f"{self.arch.name} has no test for {show(part)}" + ("" if using else f": write from {boundary.name} using REGISTER"))
+            self.emit(step, code, f"at {boundary.name}?")
+            self.decision(boundary.kind, step.span, {e.name for e in tree(boundary.condition) if isinstance(e, Reg)})
+        if first:
+            self.lines.append(LabelLine(skip, "local", step.guard, below=m.below, frame=m.frame, saved=tuple(m.slots)))
+        for register in using:
+            m.regs[register] = UNKNOWN
+
+    def interrupted_word(self, step: Step, expr: Expr) -> Expr:
+        """Where the stack holds what a test reads: an interrupted register, or a word of a frame."""
+        m, frame = self.machine, self.frame()
+        if isinstance(expr, SlotRef):
+            base, offset = self.slot_address(expr.frame, expr.slot, step.span)
+            return Mem(plus(Reg(base), offset))
+        if not isinstance(expr, Reg) or m.below is None:
+            return expr
+        if frame is None:                       # as the CPU pushed them
+            pushes = self.path.event.pushes if self.path.event is not None else ()
+            if expr.name in pushes and m.below >= self.word * len(pushes):
+                return Mem(plus(Reg(self.sp), m.below - self.word * (pushes.index(expr.name) + 1)))
+        else:
+            slot = next((s for s in frame.slots.values() if s.home == expr.name and s.name in m.slots), None)
+            if slot is not None:
+                return Mem(plus(Reg(self.sp), slot.offset - (frame.size - m.below)))
+        self.error("E335", f"the test reads {expr.name}, which is in no slot here", step.span)
+        return expr
+
+    def special(self, before: Machine, boundary: Boundary) -> Machine:
+        """The machine in the arm of a special boundary: as it says."""
+        m = before.copy()
+        m.origin, m.arrival_name = "kernel", boundary.name
+        for fact in boundary.arrive:
+            if fact.subject in m.states and fact.subject not in self.loosened():
+                m.states[fact.subject] = str(fact.value) if fact.value != ANY else None
+                if fact.value != ANY:
+                    outer, self.machine = self.machine, m
+                    self.apply_meanings(self.spec.states[fact.subject], str(fact.value))
+                    self.machine = outer
+        return m
+
+    def loosened(self) -> set[str]:
+        return {s for s, _ in self.spec.after_decision}
+
+    def leaving(self, origin: str) -> tuple[StateNeed, ...]:
+        """What has to hold for the interrupted code."""
+        special = self.spec.boundaries.get(self.machine.arrival_name or "") if origin == "kernel" else None
+        return special.leave if special is not None else self.spec.leave.get(origin, ())
 
     def must_end(self, step: Origin, side: str) -> None:
         if self.ended is None:
@@ -230,14 +336,19 @@ class Walker(Frames):
         """The state in an arm: what the boundary of that side promises, as far as it was not changed since."""
         m = before.copy()
         m.origin = origin
-        m.stack = arrival_stack(self.spec, m.stack, origin)
-        loosened = {s for s, _ in self.spec.after_decision}
-        for fact in self.spec.arrive.get(origin, ()):
-            if fact.subject in m.states and m.states[fact.subject] is None and fact.subject not in loosened:
+        m.stack = arrival_stack(self.spec, m.stack, origin, self.configuration)
+        for fact in self.arriving(before, origin):
+            if fact.subject in m.states and m.states[fact.subject] is None and fact.subject not in self.loosened() and fact.value != ANY:
                 m.states[fact.subject] = str(fact.value)
                 self.machine = m
-                self.apply_meanings(fact.subject, str(fact.value))
+                self.apply_meanings(self.spec.states[fact.subject], str(fact.value))
         return m
+
+    def arriving(self, before: Machine, origin: str) -> tuple[StateNeed, ...]:
+        """What holds when the event comes. A paranoid entry point finds the kernel anywhere."""
+        if origin == "kernel" and before.paranoid:
+            return self.spec.boundaries[ANYWHERE].arrive
+        return self.spec.arrive.get(origin, ())
 
     def exit_to(self, step: ExitTo) -> None:
         if not step.by_method:
@@ -253,7 +364,7 @@ class Walker(Frames):
         if code is None:
             raise NoForm(f"{self.arch.name} has no test for a zero result")
         self.emit(step, code, "the fallback?")
-        self.decision("method", step.span)
+        self.decision("method", step.span, set())
         for target in step.targets:
             self.transfers.append(Transfer(target, self.machine.copy(), step.span))
         self.ended = step.targets[0]
@@ -266,29 +377,83 @@ class Walker(Frames):
             self.error("E338", f"'{step.name}' cannot return to {origin}", step.span)
             return
         frame = self.frame()
-        if m.below is not None and frame is not None:
+        copied = frame is not None and self.pops_a_copy(frame, row, path)
+        if copied:
+            pass
+        elif m.below is not None and frame is not None:
             if row.pops:
-                first = next((s for s in frame.slots.values() if s.home == row.pops[0]), None)
-                names = [s.home for s in list(frame.slots.values())[-len(row.pops):]]
-                if first is None or tuple(names) != row.pops:
+                names = tuple(s.home for s in list(frame.slots.values())[-len(row.pops):])
+                if names != row.pops:
                     self.error("E339", f"'{step.name}' pops {' '.join(row.pops)}: frame '{frame.name}' does not end with them", step.span)
                     return
-                target = first.offset
-            else:
-                target = frame.size
-            drop = target - (frame.size - m.below)
-            if drop:
-                self.emit(step, self.lower.adjust(self.sp, drop), f"drop the rest of {frame.name}")
-                m.below -= drop
+            self.drop_to(step, frame, frame.size - len(row.pops) * self.word)
         elif row.pops:
             self.error("E321", f"'{step.name}' pops a frame, but sp does not point into one", step.span)
-        for need, actual in lacking(m, self.spec.leave.get(str(origin), ()), self.configuration.features):
+        m.states = after_effects(self.spec, m.states, row.effects)
+        for need, actual in (row for row in self.lacking(self.leaving(str(origin))) if row[1] != KEPT):
             self.error("E340", f"{origin} code has to find {need.subject} = {need.value}, but {need.subject} is {actual} here", step.span,
                        f"put {need.subject} = {need.value} before the return")
-        self.check_restored(step, frame, path)
+        if not copied:
+            self.check_popped(step, frame, row, path)
+        self.check_restored(step, self.spec.frames[path.frame] if path.frame else frame, path)
         self.emit(step, [(self.arch.forms[row.name], ())], "")
         self.emit(step, [(self.arch.forms[name], ()) for name in row.stops], "nothing is executed past the return")
         self.ended = ""
+
+    def pops_a_copy(self, frame: Frame, row: Return, path: Path) -> bool:
+        """Do the words at the stack pointer hold what the path's own frame has for the return?"""
+        own = self.spec.frames.get(path.frame or "")
+        if own is None or own is frame or self.machine.below is None:
+            return False
+        homes = {s.home: s.name for s in own.slots.values()}
+        at = [s for s in frame.slots.values() if s.offset >= frame.size - self.machine.below][:len(row.pops)]
+        values = [self.machine.slots.get(s.name) for s in at]
+        return [Value("slot", homes.get(home, "")) for home in row.pops] == values and at[-1].offset + self.word < frame.size
+
+    def reframe(self, step: Reframe) -> None:
+        """The words at the stack pointer are the hardware slots of another frame."""
+        m, frame = self.machine, self.spec.frames[step.frame]
+        if m.frame is None or m.below is None or not frame.hardware:
+            self.error("E321", f"frame '{step.frame}' cannot start here: sp does not point into a frame", step.span)
+            return
+        below = len(frame.hardware) * self.word
+        gap = m.below - below
+        m.outer, m.above = (m.frame, gap), m.above + gap if m.above is not None else None
+        m.frame, m.below = frame.name, below
+        m.slots = {s.name: Value("interrupted", s.home or "") for s in frame.hardware}
+
+    def drop(self, step: Drop) -> None:
+        """Past the slots that no return pops."""
+        frame, m = self.spec.frames[step.frame], self.machine
+        if m.outer is not None and m.outer[0] == frame.name and m.below is not None:
+            m.below += m.outer[1]
+            m.above = m.above - m.outer[1] if m.above is not None else None
+            m.frame, m.outer = frame.name, None
+            m.slots = {slot: value for (owner, slot), value in m.cells.items() if owner == frame.name}
+        if step.slot and m.frame == frame.name and m.below is not None:
+            self.drop_to(step, frame, frame.slots[step.slot].offset)
+            return
+        if self.machine.frame != frame.name or self.machine.below is None:
+            self.error("E321", f"frame '{frame.name}' cannot be dropped here: sp does not point into it", step.span)
+            return
+        self.drop_to(step, frame, frame.hardware[0].offset if frame.hardware else frame.size)
+
+    def drop_to(self, step: Step, frame: Frame, offset: int) -> None:
+        m = self.machine
+        assert m.below is not None
+        rest = offset - (frame.size - m.below)
+        if rest:
+            self.emit(step, self.lower.adjust(self.sp, rest), f"drop the rest of {frame.name}")
+            m.below -= rest
+
+    def check_popped(self, step: ReturnStep, frame: Frame | None, row: Return, path: Path) -> None:
+        """A frame that was copied for the return holds the values of the path's own frame."""
+        if frame is None or path.frame is None or frame.name == path.frame:
+            return
+        homes = {s.home: s.name for s in self.spec.frames[path.frame].slots.values()}
+        for slot in frame.slots.values():
+            if slot.home in row.pops and self.machine.slots.get(slot.name) != Value("slot", homes.get(slot.home, "")):
+                self.error("E345", f"{frame.name}.{slot.name} does not hold {path.frame}.{homes.get(slot.home, slot.name)} before the return", step.span)
 
     def check_restored(self, step: ReturnStep, frame: Frame | None, path: Path) -> None:
         if frame is None:
@@ -301,9 +466,14 @@ class Walker(Frames):
                            "restore all, or say that it is lost: exit … loses " + slot.home)
 
 
-def arrival_stack(spec: Spec, stack: str, origin: str) -> str:
-    """On an event that both can raise, the stack is the task's from user code and the interrupted one from the kernel."""
+def conjuncts(expr: Expr) -> list[Expr]:
+    """The parts of a condition that all have to hold."""
+    return [*conjuncts(expr.a), *conjuncts(expr.b)] if isinstance(expr, Binary) and expr.op == "and" else [expr]
+
+
+def arrival_stack(spec: Spec, stack: str, origin: str, configuration: Configuration) -> str:
+    """On an event that both can raise, the stack is the one that the hardware switches to from user code, and the interrupted one from the kernel."""
     if stack != "any":
         return stack
-    entered = next((s.name for s in spec.stacks.values() if s.entered), None)
+    entered = next((s.name for s in spec.stacks.values() if s.entered and configuration.holds(s.guard)), None)
     return (entered or "any") if origin == "user" else "interrupted"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import product
 
-from ..model.expr import BaseRef, Bit, CellRef, Expr, Reg, SetupRef, SlotRef, UserRef, walk
-from ..model.spec import Call, Frame, Path, Stack
+from ..model.arch import Arch, Event
+from ..model.build_steps import flat_steps
+from ..model.expr import BaseRef, Bit, CellRef, Expr, FoundRef, PresetRef, Reg, SetupRef, SlotRef, UserRef, walk
+from ..model.spec import Call, Frame, Goto, Origin, Path, Stack, Through
 from ..model.surroundings import ANY, ANYWHERE, Boundary, StateNeed
 from . import terms as T
 from .expect import Exit
@@ -20,6 +22,14 @@ STACK_BELOW = 16384
 def interrupted(register: str) -> Term:
     """The value that a register had when the event came."""
     return T.var(f"interrupted.{register}")
+
+
+def pushed(arch: Arch, event: Event, register: str) -> Term:
+    """The word that an event pushes for a register: what is above its own bits tells C of the event."""
+    if register not in event.augments:
+        return interrupted(register)
+    width = arch.registers[register].width
+    return T.concat(T.var(f"event.{register}", arch.word - width), T.extract(interrupted(register), 0, width))
 
 
 def slot_var(slot: str) -> Term:
@@ -60,8 +70,16 @@ class Arrivals:
                 return T.const(self.spec.setup[e.name][0])
             if isinstance(e, SlotRef):
                 return slot_var(e.slot)
+            if isinstance(e, FoundRef):
+                return interrupted(e.register)
+            if isinstance(e, PresetRef):
+                return self.preset(epoch if base_epoch is None else base_epoch)
             return None
         return self.machine.value(_NO_STATE, expr, leaf)
+
+    def preset(self, epoch: int) -> Term:
+        """What the kernel wrote above the stacks that gates name: the address of its first memory block."""
+        return base_of(next(iter(self.spec.memories)), epoch)
 
     def meaning_now(self, expr: Expr, state: State) -> Term:
         """A meaning's right side, with what the memory of a state holds now."""
@@ -144,7 +162,11 @@ class Arrivals:
             if stack.bottom is not None:
                 self.bottomed(state, stack, epoch)
                 continue
-            state.regions[top_of(stack.name)] = self.stack_region(top_of(stack.name), f"stack {stack.name}", -stack.size, 0, stack.region, epoch, stack.name)
+            above = self.arch.word_bytes if stack.preset else 0
+            region = self.stack_region(top_of(stack.name), f"stack {stack.name}", -stack.size, above, stack.region, epoch, stack.name)
+            if stack.preset:
+                region.seeds[0] = self.preset(state.base_epoch)
+            state.regions[top_of(stack.name)] = region
         return state
 
     def bottomed(self, state: State, stack: Stack, epoch: int) -> None:
@@ -198,13 +220,14 @@ class Arrivals:
     def arrivals(self, path: Path, origin: str) -> list[str]:
         """The names of the special boundaries that an entry point can come from, with this origin; "" is the ordinary one."""
         if origin == "kernel" and path.paranoid:
-            return [ANYWHERE]
+            return [ANYWHERE, *(b.name for b in self.specials(path, origin))]
         return [""] + [b.name for b in self.specials(path, origin) if not b.numbers or path.number in b.numbers]
 
     def specials(self, path: Path, origin: str) -> list[Boundary]:
         """The special boundaries of an origin in this configuration. Only the vectors that one names strike there: that is assumed."""
+        anywhere = {p.number for p in self.spec.of_kind("entry") if p.paranoid}
         return [b for b in self.spec.boundaries.values() if b.condition is not None and b.origin == origin and self.machine.configuration.holds(b.guard)
-                and path.origin == "any"]
+                and path.origin == "any" and (path.number in b.numbers or not (path.paranoid or (b.numbers and b.numbers <= anywhere)))]
 
     def event(self, path: Path, origin: str, arrival: str, address: int) -> Iterator[tuple[str, State]]:
         """The machine as the event leaves it: interrupted values everywhere, then what the CPU does. One state for each combination of unknown states."""
@@ -232,31 +255,50 @@ class Arrivals:
             if isinstance(e, Reg):
                 return interrupted(e.name)
             return self.setup_leaf(e)
-        values = [(effect.place, machine.value(before, effect.value, leaf)) for effect in event.effects]
-        self.stack(state, path, origin, boundary)
-        for place, value in values:
-            machine.assign(state, place, value)
         for name in self.spec.states:
             if self.spec.states[name].ghost:
                 state.ghosts[name] = "not known"
         state.user = {r: interrupted(r) for r in self.arch.registers} if origin == "user" else {}
         self.apply(state, facts)
+        def held(e: Expr) -> Term | None:
+            """General registers and flags as they were; system registers as the boundary says."""
+            return machine.read(state, e.name) if isinstance(e, Reg) and self.arch.registers[e.name].kind == "system" else leaf(e)
+        values = [(effect.place, machine.value(before, effect.value, held)) for effect in event.effects]
+        self.stack(state, path, origin, boundary)
+        for place, value in values:
+            machine.assign(state, place, value)
         state.found = {r: machine.read(state, r) for r in self.arch.registers if r != self.arch.of_kind("pc")}
         if path.origin == "any" and self.arch.origin is not None and not (path.paranoid and origin == "kernel" and not self.separate(path)):
             condition = machine.value(before, self.arch.origin, leaf)
             state.conditions.append(condition if origin == "user" else T.not_(condition))
+        def word(e: Expr) -> Term | None:
+            return self.stack_word(state, path, e) if isinstance(e, SlotRef) else leaf(e)
         for special in self.specials(path, origin):
-            if special.condition is not None and (boundary is None or boundary.condition is not None):
-                holds = machine.value(before, special.condition, leaf)
-                state.conditions.append(holds if boundary is not None and special.name == boundary.name else T.not_(holds))
+            if special.condition is not None:
+                holds = machine.value(before, special.condition, word)
+                mine = boundary is not None and special.name == boundary.name
+                state.conditions.append(holds if mine else T.not_(holds))
+                if mine:                        # the order in the spec is the order of the tests
+                    break
         self.assume(state)
         return state
 
+    def stack_word(self, state: State, path: Path, slot: SlotRef) -> Term:
+        """What a word of a frame that ends where the gate's stack begins holds when the event comes."""
+        frame, region = self.spec.frames[slot.frame], state.regions[top_of(path.stack or "")]
+        return self.machine.content(region, frame.slots[slot.slot].offset - frame.size, self.arch.word_bytes)
+
     def separate(self, path: Path) -> bool:
         """Does a paranoid entry point tell user mode apart? Else its paranoid path serves both."""
-        from ..model.build_steps import flat_steps
-        from ..model.spec import Origin
-        return any(isinstance(s, Origin) for s in flat_steps(path.steps))
+        seen, todo = {path.name}, [path]
+        while todo:
+            for step in flat_steps(todo.pop().steps):
+                if isinstance(step, Origin):
+                    return True
+                if isinstance(step, (Goto, Through)) and step.path not in seen:
+                    seen.add(step.path)
+                    todo.append(self.spec.paths[step.path])
+        return False
 
     def stack(self, state: State, path: Path, origin: str, boundary: Boundary | None = None) -> None:
         """The stack that the event runs on, and what it pushes."""
@@ -272,12 +314,12 @@ class Arrivals:
             base = T.var("interrupted.sp.aligned") if row.align > 1 else interrupted(self.sp)
             state.regions[base] = self.stack_region(base, "interrupted kernel stack", -STACK_BELOW, 0, rule, 1)
         else:
-            stack = next((s for s in self.spec.stacks.values() if row.stack in (s.entered, *s.also)), None)
+            stack = self.spec.leads_to(row.stack, self.machine.configuration)
             base = top_of(stack.name) if stack is not None else T.var(f"top.{row.stack}")
             if stack is None:
                 state.regions[base] = Region(base, row.stack, -STACK_BELOW, 0, Bytes(), None, 1)
-        words: list[Term] = [interrupted(r) for r in event.pushes]
-        if path.number is not None and path.number in event.error_numbers:
+        words: list[Term] = [T.var(f"event.word{i}") for i in range(event.words)] + [pushed(self.arch, event, r) for r in event.pushes]
+        if event.pushes_error(path.number):
             words.append(T.var("error_code"))
         for index, word in enumerate(words, 1):
             state.regions[base].content.store(-index * self.arch.word_bytes, word)
@@ -290,7 +332,7 @@ class Arrivals:
         if not event.pushes:
             stays = any(row.origin == origin and row.stack == self.sp for row in event.stacks)
             return self.machine.read(state, self.sp) if stays else None
-        count = len(event.pushes) + (1 if path.number is not None and path.number in event.error_numbers else 0)
+        count = len(event.pushes) + event.pushes_error(path.number)
         return T.add(self.machine.read(state, self.sp), T.const(count * self.arch.word_bytes))
 
     # ---- after C ----
@@ -350,6 +392,9 @@ class Arrivals:
         if frame is not None:
             for slot in frame.slots.values():
                 region.seeds[signed + slot.offset] = slot_var(slot.name)
+            above = at.regions.get(base) if at is not None else None       # the stack above the frame is not C's
+            if above is not None:
+                region.content.cells.update({o: c for o, c in above.content.cells.items() if o >= signed + frame.size})
         for register in self.arch.registers.values():
             if register.kind == "pc":
                 continue

@@ -7,13 +7,13 @@ from functools import partial
 from itertools import pairwise
 
 from ..model.arch import Return
-from ..model.expr import CellRef, Expr, FoundRef, FrameRef, NumberRef, Reg, SetupRef, SlotRef, constant, is_constant, show, walk
+from ..model.expr import CellRef, Expr, FoundRef, FrameRef, NumberRef, PresetRef, Reg, SetupRef, SlotRef, constant, is_constant, show, walk
 from ..model.spec import Call, Frame, Jump, Path, Set, Slot, SwitchStack
 from ..model.surroundings import KEPT, WORD_MASK, StateNeed
 from ..source.text import Span
 from . import terms as T
-from .arrive import Arrivals, interrupted, slot_var, top_of
-from .expect import Exit, Outline, Stage
+from .arrive import Arrivals, interrupted, pushed, slot_var, top_of
+from .expect import Exit, Outline, Stage, exit_moves
 from .state import Ending, State, Stuck
 from .terms import Term
 
@@ -131,6 +131,7 @@ class Claims:
         self.system_registers(start, state, target.span, self.outline.moves)
         self.other_bits(start, state, target.span)
         self.untouched(state, self.outline.moves, target.span, 1)
+        self.stack_constants(state, self.outline.moves)
         if frame is not None and address is not None:
             self.in_order(state, frame, address, True, target.span)
             if stage is self.outline.stages[0]:
@@ -168,6 +169,8 @@ class Claims:
             return
         named = {slot for save, _ in self.outline.before for slot in save.slots}
         for save, facts in self.outline.before:
+            if save.frame != frame.name:
+                continue
             mine = set(save.slots) or {s.name for s in frame.slots.values() if s.name not in named and not (s.hardware and self.outline.path.event.pushes)}
             places = {found[1] + frame.slots[name].offset for name in mine if name in frame.slots}
             written = {}
@@ -268,7 +271,7 @@ class Claims:
             return self.source(override)
         if slot.source == "number" and path.number is not None:
             return T.const(path.number)
-        if slot.source == "error_code" and path.number is not None and path.number in event.error_numbers:
+        if slot.source == "error_code" and event.pushes_error(path.number):
             return T.var("error_code")
         if slot.source in ("number", "error_code", "value") and slot.other is not None:
             return T.const(constant(slot.other)) if is_constant(slot.other) else self.source(slot.other)
@@ -283,7 +286,7 @@ class Claims:
                 def leaf(e: Expr) -> Term | None:
                     return interrupted(e.name) if isinstance(e, Reg) else self.arrivals.setup_leaf(e)
                 return self.machine.value(State(0, None, {}, {}, {}, [], [], []), effect.value, leaf)  # type: ignore[arg-type]
-        return interrupted(register)
+        return pushed(self.arch, event, register)
 
     def source(self, expr: Expr | None) -> Term | None:
         """What an expression of an entry path denotes: a place's interrupted value, a constant, what a cell was given or held."""
@@ -299,6 +302,10 @@ class Claims:
                 return self.source(given.value) if given is not None else self.arrivals.cell(e, 1)
             if isinstance(e, NumberRef):
                 return T.const(self.outline.path.number or 0)
+            if isinstance(e, PresetRef):
+                return self.arrivals.preset(self.start.base_epoch if self.start is not None else 1)
+            if isinstance(e, FrameRef) and self.outline.path.stack is not None:
+                return T.add(top_of(self.outline.path.stack), T.const(-self.spec.frames[e.frame].size))
             if isinstance(e, (SlotRef, FrameRef)):
                 unknown.append(e)
                 return T.const(0)
@@ -462,11 +469,11 @@ class Claims:
         if frame is not None:
             self.in_order(state, frame, address, False, span)
             self.restored(state, final, row, frame, path, address, str(origin), span)
-        self.leave(state, str(origin), frame, span)
+        self.leave(self.returned(state, row, final), str(origin), frame, span)
         self.other_bits(before if origin == "user" or not state.found else State(
             0, before.registers, dict(before.extra), {}, {}, [], [], []), state, span)
         used = {e.name for effect in row.effects for e in _registers(effect.value)} | {r.name for r in self.arch.registers.values() if r.name in final}
-        moves = [s for s in path.steps if isinstance(s, Set) and self.machine.configuration.holds(s.guard)]
+        moves = exit_moves(self.spec, path, self.machine.configuration, self.outline.kept)
         self.system_registers(before, state, span, moves, frozenset(used), returning=True)
         self.hardware_stack(state, row, str(origin), span)
         self.through_alias(state, frame, span)
@@ -477,7 +484,67 @@ class Claims:
             extra = sorted(state.stacks - allowed - ({found[0].origin} if found is not None else set()))
             self.add("stack", f"only the stacks that exit {path.name} names are used", span, T.boolean(not extra), state, f"{', '.join(extra)} is used too")
         self.untouched(state, moves, span, 2)
+        self.stack_constants(state, moves)
         self.stops(ending, row, span)
+
+    def at_once(self, before: State, ending: Ending, exit: Exit) -> None:
+        """Claims at a return that no C function came before: all is as it was, but for the words of the stack that the spec's steps write."""
+        state, span = ending.state, exit.step.span
+        self.start, self.ran, self.stop = before, before, ending.address
+        row = self.arch.return_row(exit.step.name, self.outline.origin)
+        if row is None:
+            self.add("return", f"{exit.step.name} can return to {self.outline.origin}", span, T.FALSE, state)
+            return
+        final = self.final(state, row)
+        for register in self.arch.registers.values():
+            if register.kind in ("pc", "segment") and register.name not in final:
+                continue
+            actual = final[register.name] if register.name in final else self.machine.read(state, register.name)
+            wanted = interrupted(register.name) if register.name in final else self.machine.read(before, register.name)
+            mask = T.const(WORD_MASK if register.name in row.pops else register.compare)
+            self.equal("return", f"{register.name} is what it was", span, T.band(actual, mask), T.band(wanted, mask), state)
+        self.leave(state, self.outline.origin, None, span)
+        self.stack_words(state, span)
+        self.untouched(state, self.outline.moves, span, 1)
+        self.stops(ending, row, span)
+
+    def stack_constants(self, state: State, moves: list[Set]) -> None:
+        """Words of the gate's stack that steps set to a constant."""
+        region = state.regions.get(top_of(self.outline.path.stack or ""))
+        for place, move in {m.place: m for m in moves if isinstance(m.place, SlotRef) and is_constant(m.value)}.items():
+            frame = self.spec.frames[place.frame]
+            offset = frame.slots[place.slot].offset - frame.size
+            actual = self.machine.content(region, offset, self.arch.word_bytes) if region is not None else None
+            if actual is not None:
+                self.equal("slot", f"{show(place)} = {show(move.value)}", move.span, actual, T.const(constant(move.value)), state)
+
+    def stack_words(self, state: State, span: Span) -> None:
+        """The words of the gate's stack: those that saves name have their values, no other one is written."""
+        base = top_of(self.outline.path.stack or "")
+        region = state.regions.get(base)
+        written = {offset for store, where, offset, _ in state.order if store and where is base}
+        allowed: set[int] = set()
+        for save in self.outline.saves:
+            frame = self.spec.frames[save.frame]
+            given = dict(save.values)
+            for name in save.slots or tuple(frame.slots):
+                offset = frame.slots[name].offset - frame.size
+                if name not in given or region is None:
+                    continue
+                allowed.add(offset)
+                actual = self.machine.content(region, offset, self.arch.word_bytes)
+                wanted = self.source(self.outline.through(given[name], save))
+                self.written("slot", f"{frame.name}.{name} = {show(given[name])}", save.span, actual, wanted, state)
+        extra = sorted(o for o in written - allowed)
+        self.add("memory", "no other word of the stack is written", span, T.boolean(not extra), state, f"written at offset {extra[0]:#x}" if extra else "")
+
+    def returned(self, state: State, row: Return, final: dict[str, Term]) -> State:
+        """The system registers after a return that moves them."""
+        moved = [e.place.name for e in row.effects if isinstance(e.place, Reg) and self.arch.registers[e.place.name].kind == "system"]
+        out = state.copy() if moved else state
+        for name in moved:
+            self.machine.write(out, name, final[name])
+        return out
 
     def final(self, state: State, row: Return) -> dict[str, Term]:
         """What the return makes of registers: popped words, then equations over the state before."""
@@ -522,7 +589,7 @@ class Claims:
 
     def hardware_stack(self, state: State, row: Return, origin: str, span: Span) -> None:
         """A banked stack pointer is back at the top of its stack, for the next event from user mode."""
-        banked = [s for s in self.spec.stacks.values() if s.entered and not isinstance(s.top, CellRef)]
+        banked = [s for s in self.spec.stacks.values() if s.entered and self.machine.configuration.holds(s.guard) and not isinstance(s.top, CellRef)]
         sets_sp = any(isinstance(e.place, Reg) and e.place.name == self.arrivals.sp for e in row.effects)
         if origin == "user" and sets_sp and banked:
             self.equal("stack", f"{banked[0].entered} is back at the top of stack {banked[0].name}", span,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ..model.expr import Expr
+from ..model.expr import Expr, FrameRef, Reg, rebuild
+from ..model.inline import as_found, assigned
 from ..model.spec import (
     Call,
     Choice,
@@ -18,6 +19,7 @@ from ..model.spec import (
     Jump,
     Origin,
     Path,
+    Reframe,
     ReturnStep,
     Room,
     Save,
@@ -27,7 +29,7 @@ from ..model.spec import (
     Step,
     Through,
 )
-from ..model.surroundings import KEPT, StateNeed
+from ..model.surroundings import ANY, KEPT, StateNeed
 from .terms import Term
 
 
@@ -67,14 +69,23 @@ class Outline:
     room: int = 0
     before: list[tuple[Save, tuple[StateNeed, ...]]] = field(default_factory=list)      # what the spec brings about before each save
     keeping: set[str] = field(default_factory=set)              # registers that remember a state of the interrupted code
+    rest: list[Set] = field(default_factory=list)               # moves after the last C function, or without one
+    held: dict[int, dict[str, Expr]] = field(default_factory=dict)      # what registers were set to where a save stands
+    kept: dict[str, Expr] = field(default_factory=dict)         # what they remember of a state, where an op says it: over what the event found
 
     @property
     def moves(self) -> list[Set]:
-        return [move for stage in self.stages for move in stage.moves]
+        return [move for stage in self.stages for move in stage.moves] + self.rest
+
+    def through(self, value: Expr, save: Save) -> Expr:
+        """What a save stores, when its value is a register that steps have set before."""
+        held = self.held.get(id(save), {})
+        return rebuild(value, lambda e: held.get(e.name, e) if isinstance(e, Reg) else e)
 
     @property
     def frame_name(self) -> str | None:
-        return self.saves[0].frame if self.saves else self.path.frame
+        given = [a.frame for stage in self.stages for a in stage.target.arguments if isinstance(a, FrameRef)]
+        return given[0] if given else self.saves[0].frame if self.saves else self.path.frame
 
     def frame(self, spec: Spec) -> Frame | None:
         return spec.frames[self.frame_name] if self.frame_name else None
@@ -93,6 +104,7 @@ def outline(spec: Spec, path: Path, origin: str, configuration: Configuration, a
     for where, step in _steps(spec, path, path.steps, origin, arrival, configuration):
         if isinstance(step, Save):
             out.saves.append(step)
+            out.held[id(step)] = {m.place.name: m.value for m in moves if isinstance(m.place, Reg)}
             out.before.append((step, tuple(facts.values())))
         elif isinstance(step, Set):
             moves.append(step)
@@ -100,9 +112,12 @@ def outline(spec: Spec, path: Path, origin: str, configuration: Configuration, a
             out.ops.append(step.op)
         elif isinstance(step, Room):
             out.room += step.size
+        elif isinstance(step, Reframe):
+            out.room += _inside(spec, out.saves, step)
         elif isinstance(step, SetState):
             if step.keeping is not None:
                 out.keeping.add(step.keeping)
+            moves += _by_op(spec, step, configuration, out.kept)
             if step.value != KEPT:
                 facts[step.subject] = StateNeed(step.subject, step.value, step.guard, step.span)
         elif isinstance(step, (Call, Jump)):
@@ -112,6 +127,41 @@ def outline(spec: Spec, path: Path, origin: str, configuration: Configuration, a
             out.exits += _exits(spec, step, out.stages[-1].target if out.stages else None, configuration)
         elif isinstance(step, ReturnStep):
             out.exits.append(Exit(where, step, None, step.name, ()))
+    if not out.stages:
+        out.rest = moves
+    return out
+
+
+def _inside(spec: Spec, saves: list[Save], step: Reframe) -> int:
+    """How far the end of a frame lies below the end of the one that holds its hardware slots: they start at the lowest slot saved."""
+    outer = spec.frames[saves[-1].frame]
+    lowest = min((outer.slots[name].offset for name in saves[-1].slots), default=0)
+    return outer.size - lowest - len(spec.frames[step.frame].hardware) * spec.arch.word_bytes
+
+
+def _by_op(spec: Spec, step: SetState, configuration: Configuration, kept: dict[str, Expr]) -> list[Set]:
+    """What the op that a state is set by assigns to system registers and words."""
+    state = spec.states.get(step.subject)
+    before = ANY if step.keeping is not None else None
+    move = next((t for t in state.transitions if t.inline is not None and t.after == step.value and (t.before == ANY) is (before == ANY)), None) \
+        if state is not None else None
+    if move is None or move.inline is None:
+        return []
+    rows, old = assigned(spec.arch, spec.inlines[move.inline], configuration.features, kept.get(step.subject) if step.value == KEPT else None)
+    if step.keeping is not None and old is not None:
+        kept[step.subject] = as_found(old)
+    return [Set(step.span, step.guard, place, value, ()) for place, value in rows]
+
+
+def exit_moves(spec: Spec, path: Path, configuration: Configuration, kept: dict[str, Expr]) -> list[Set]:
+    """What an exit path assigns, in the written order."""
+    out: list[Set] = []
+    for step in path.steps:
+        if configuration.holds(step.guard):
+            if isinstance(step, Set) and not isinstance(step.value, FrameRef):
+                out.append(step)
+            elif isinstance(step, SetState):
+                out += _by_op(spec, step, configuration, dict(kept))
     return out
 
 

@@ -300,9 +300,9 @@ class Machine:
 
     def symbol(self, name: str) -> int:
         """The address of a place in the image."""
-        place = self.spec.symbols[name]
+        place = self.spec.symbols.get(name)                     # none: a label of a path
         image = self.lifter.image
-        if place.kind == "symbol":
+        if place is None or place.kind == "symbol":
             if name not in image.symbols:
                 raise Stuck(f"the image has no symbol {name}")
             return image.symbols[name]

@@ -17,6 +17,7 @@ from .arrive import Arrivals, slot_var, top_of
 from .claims import Claim, Claims
 from .expect import Exit, Outline, origins, outline
 from .machine import Machine
+from .nested import Nested, nests
 from .solver import Solver
 from .state import Bytes, Ending, State, Stuck
 from .terms import Term
@@ -86,10 +87,16 @@ class Run:
         for origin in origins(path):
             if not (origin == "user" and path.paranoid and not self.arrivals.separate(path)):
                 self.entry(path, origin)
+        boundaries = nests(self.spec, path)
+        if boundaries:
+            try:
+                Nested(self, path, boundaries).check()
+            except Stuck as problem:
+                self.not_checked.append(f"{path.name} within itself: {problem}")
 
     def tables(self) -> None:
         """Each slot of a vector table leads to its entry point."""
-        rows = [p for p in self.spec.of_kind("entry") if p.event is not None and p.event.found[0] == "table"]
+        rows = [p for p in self.spec.of_kind("entry") if p.event is not None and p.event.found[0] == "table" and self.configuration.holds(p.guard)]
         if rows and VECTOR_TABLE not in self.image.symbols:
             self.not_checked.append(f"{VECTOR_TABLE}: the image has no such symbol")
         for path in rows:
@@ -106,12 +113,16 @@ class Run:
             where = arrival or (origin if path.origin == "any" else "")
             way = outline(self.spec, path, origin, self.configuration, arrival)
             stub = path.name + (f" from {where}" if where else "")
-            if not way.stages:
+            if not way.stages and not way.exits:
                 self.not_checked.append(f"{stub}: the spec calls no C function")
                 continue
             try:
                 for label, start in self.arrivals.event(path, origin, arrival, self.address(path)):
-                    self.stages(way, Claims(self.arrivals, way, stub + (f", {label}" if label else "")), start)
+                    claims = Claims(self.arrivals, way, stub + (f", {label}" if label else ""))
+                    if way.stages:
+                        self.stages(way, claims, start)
+                    else:
+                        self.direct(way, claims, start)
             except Stuck as problem:
                 self.not_checked.append(f"{stub}: {problem}")
 
@@ -162,6 +173,21 @@ class Run:
             states = following
             if isinstance(target, Call) and target.move is not None:
                 end = top_of(target.move.stack)
+        self.claims += claims.out
+
+    def direct(self, way: Outline, claims: Claims, start: State) -> None:
+        """From the event to a return, without C."""
+        if not self.solver.feasible(start.conditions):
+            self.not_checked.append(f"{claims.stub}: its assumptions contradict each other")
+            return
+        first, step = start.copy(), way.exits[0].step
+        endings, reached = self.run(start), False
+        for ending in endings:
+            if claims.ending(ending, "return", step.name, step.span):
+                reached = True
+                claims.at_once(first, ending, way.exits[0])
+            self.covered.update(ending.state.trace)
+        claims.reached(f"{step.name} is reached", step.span, reached, endings, first)
         self.claims += claims.out
 
     def run(self, start: State) -> list[Ending]:

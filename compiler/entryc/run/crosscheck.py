@@ -96,7 +96,7 @@ def crosscheck(spec: Spec, images: Mapping[str, Image], states: int, covered: Ma
     rng = random.Random(SEED)
     for name, image in images.items():
         lifter = Lifter(spec.arch, image)
-        for label, form, addresses in _instances(spec, image, lifter, covered[name] if covered is not None else None):
+        for label, form, addresses in _instances(spec, spec.configurations[name], image, lifter, covered[name] if covered is not None else None):
             if label not in table.rows:
                 table.rows[label] = row = Row(label)
                 _form(spec, spec.configurations[name], lifter, emulator, rng, form, addresses, states, row)
@@ -104,13 +104,14 @@ def crosscheck(spec: Spec, images: Mapping[str, Image], states: int, covered: Ma
     return table
 
 
-def _instances(spec: Spec, image: Image, lifter: Lifter, covered: frozenset[int] | None) -> list[tuple[str, Form | None, list[int]]]:
+def _instances(spec: Spec, configuration: Configuration, image: Image, lifter: Lifter,
+               covered: frozenset[int] | None) -> list[tuple[str, Form | None, list[int]]]:
     """Each form that the image uses, with a few places where it stands with different operands. Plain instructions count by the shape of their text."""
     out: dict[str, tuple[Form | None, dict[str, int]]] = {}
     if covered is not None:
         rows = [lifter.at(address) for address in sorted(covered)]
     else:
-        slots = spec.table_slots(image.symbols.get(VECTOR_TABLE, 0))
+        slots = spec.table_slots(image.symbols.get(VECTOR_TABLE), configuration)
         rows = [lifter.at(d.address) for d in decode_all(spec.arch, image, lifter, slots) if not isinstance(d, int) and d.form is not None]
     for row in rows:
         if row.form is None and not row.ops:
