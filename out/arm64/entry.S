@@ -12,8 +12,8 @@
 	.balign	0x800, 0xd4
 ENTRY_START(entry_vectors)		/* the vector table */
 	.cfi_return_column	32
-	.cfi_undefined	32
 	.org	entry_vectors + 0x0, 0xd4
+	.cfi_undefined	32
 	b	.Lel1t_sync			/* el1t.sync */
 	.org	entry_vectors + 0x80, 0xd4
 	b	.Lel1t_irq			/* el1t.irq */
@@ -51,8 +51,9 @@ ENTRY_END(entry_vectors)
 	.balign	0x10, 0xd4
 ENTRY_START(el1t_sync)
 	.cfi_return_column	32
-	.cfi_def_cfa	31, 0x0
 .Lel1t_sync:
+	.cfi_def_cfa	31, 0x0
+	.cfi_undefined	32
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -116,8 +117,9 @@ ENTRY_END(el1t_sync)
 	.balign	0x10, 0xd4
 ENTRY_START(el1t_irq)
 	.cfi_return_column	32
-	.cfi_def_cfa	31, 0x0
 .Lel1t_irq:
+	.cfi_def_cfa	31, 0x0
+	.cfi_undefined	32
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -181,8 +183,9 @@ ENTRY_END(el1t_irq)
 	.balign	0x10, 0xd4
 ENTRY_START(el1t_fiq)
 	.cfi_return_column	32
-	.cfi_def_cfa	31, 0x0
 .Lel1t_fiq:
+	.cfi_def_cfa	31, 0x0
+	.cfi_undefined	32
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -246,8 +249,9 @@ ENTRY_END(el1t_fiq)
 	.balign	0x10, 0xd4
 ENTRY_START(el1t_error)
 	.cfi_return_column	32
-	.cfi_def_cfa	31, 0x0
 .Lel1t_error:
+	.cfi_def_cfa	31, 0x0
+	.cfi_undefined	32
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -311,8 +315,9 @@ ENTRY_END(el1t_error)
 	.balign	0x10, 0xd4
 ENTRY_START(el1h_sync)
 	.cfi_return_column	32
-	.cfi_def_cfa	31, 0x0
 .Lel1h_sync:
+	.cfi_def_cfa	31, 0x0
+	.cfi_undefined	32
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -403,6 +408,7 @@ ENTRY_START(el1h_sync)
 ENTRY_END(el1h_sync)
 ENTRY_START(eret_kernel)
 	.cfi_return_column	32
+.Leret_kernel:
 	.cfi_def_cfa	31, 0x120
 	.cfi_offset	0, -288
 	.cfi_offset	1, -280
@@ -437,62 +443,61 @@ ENTRY_START(eret_kernel)
 	.cfi_offset	30, -48
 	.cfi_offset	31, -40
 	.cfi_offset	32, -32
-.Leret_kernel:
 	ldr	x21, [sp, #0x100]		/* elr_el1 = regs.pc */
-	.cfi_restore	21
 	msr	elr_el1, x21			/* elr_el1 = regs.pc */
 	ldr	x22, [sp, #0x108]		/* spsr_el1 = regs.pstate */
-	.cfi_restore	22
 	msr	spsr_el1, x22			/* spsr_el1 = regs.pstate */
 	ldp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
-	.cfi_restore	0
-	.cfi_restore	1
 	ldp	x2, x3, [sp, #0x10]		/* regs.x2, regs.x3 */
-	.cfi_restore	2
-	.cfi_restore	3
 	ldp	x4, x5, [sp, #0x20]		/* regs.x4, regs.x5 */
-	.cfi_restore	4
-	.cfi_restore	5
 	ldp	x6, x7, [sp, #0x30]		/* regs.x6, regs.x7 */
-	.cfi_restore	6
-	.cfi_restore	7
 	ldp	x8, x9, [sp, #0x40]		/* regs.x8, regs.x9 */
-	.cfi_restore	8
-	.cfi_restore	9
 	ldp	x10, x11, [sp, #0x50]		/* regs.x10, regs.x11 */
-	.cfi_restore	10
-	.cfi_restore	11
 	ldp	x12, x13, [sp, #0x60]		/* regs.x12, regs.x13 */
-	.cfi_restore	12
-	.cfi_restore	13
 	ldp	x14, x15, [sp, #0x70]		/* regs.x14, regs.x15 */
-	.cfi_restore	14
-	.cfi_restore	15
 	ldp	x16, x17, [sp, #0x80]		/* regs.x16, regs.x17 */
-	.cfi_restore	16
-	.cfi_restore	17
 	ldp	x18, x19, [sp, #0x90]		/* regs.x18, regs.x19 */
-	.cfi_restore	18
-	.cfi_restore	19
 	ldp	x20, x21, [sp, #0xa0]		/* regs.x20, regs.x21 */
-	.cfi_restore	20
-	.cfi_restore	21
 	ldp	x22, x23, [sp, #0xb0]		/* regs.x22, regs.x23 */
-	.cfi_restore	22
-	.cfi_restore	23
 	ldp	x24, x25, [sp, #0xc0]		/* regs.x24, regs.x25 */
-	.cfi_restore	24
-	.cfi_restore	25
 	ldp	x26, x27, [sp, #0xd0]		/* regs.x26, regs.x27 */
-	.cfi_restore	26
-	.cfi_restore	27
 	ldp	x28, x29, [sp, #0xe0]		/* regs.x28, regs.fp */
-	.cfi_restore	28
-	.cfi_restore	29
 	ldr	x30, [sp, #0xf0]		/* regs.lr */
-	.cfi_restore	30
 	add	sp, sp, #0x120			/* drop the rest of regs */
 	.cfi_def_cfa_offset	0x0
+	.cfi_same_value	0
+	.cfi_same_value	1
+	.cfi_same_value	2
+	.cfi_same_value	3
+	.cfi_same_value	4
+	.cfi_same_value	5
+	.cfi_same_value	6
+	.cfi_same_value	7
+	.cfi_same_value	8
+	.cfi_same_value	9
+	.cfi_same_value	10
+	.cfi_same_value	11
+	.cfi_same_value	12
+	.cfi_same_value	13
+	.cfi_same_value	14
+	.cfi_same_value	15
+	.cfi_same_value	16
+	.cfi_same_value	17
+	.cfi_same_value	18
+	.cfi_same_value	19
+	.cfi_same_value	20
+	.cfi_same_value	21
+	.cfi_same_value	22
+	.cfi_same_value	23
+	.cfi_same_value	24
+	.cfi_same_value	25
+	.cfi_same_value	26
+	.cfi_same_value	27
+	.cfi_same_value	28
+	.cfi_same_value	29
+	.cfi_same_value	30
+	.cfi_same_value	31
+	.cfi_undefined	32
 	eret
 	dsb	nsh				/* nothing is executed past the return */
 	isb					/* nothing is executed past the return */
@@ -501,8 +506,9 @@ ENTRY_END(eret_kernel)
 	.balign	0x10, 0xd4
 ENTRY_START(el1h_irq)
 	.cfi_return_column	32
-	.cfi_def_cfa	31, 0x0
 .Lel1h_irq:
+	.cfi_def_cfa	31, 0x0
+	.cfi_undefined	32
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -596,8 +602,9 @@ ENTRY_END(el1h_irq)
 	.balign	0x10, 0xd4
 ENTRY_START(el1h_fiq)
 	.cfi_return_column	32
-	.cfi_def_cfa	31, 0x0
 .Lel1h_fiq:
+	.cfi_def_cfa	31, 0x0
+	.cfi_undefined	32
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -661,8 +668,9 @@ ENTRY_END(el1h_fiq)
 	.balign	0x10, 0xd4
 ENTRY_START(el1h_error)
 	.cfi_return_column	32
-	.cfi_def_cfa	31, 0x0
 .Lel1h_error:
+	.cfi_def_cfa	31, 0x0
+	.cfi_undefined	32
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -726,8 +734,9 @@ ENTRY_END(el1h_error)
 	.balign	0x10, 0xd4
 ENTRY_START(el0_64_sync)
 	.cfi_return_column	32
-	.cfi_def_cfa	31, 0x0
 .Lel0_64_sync:
+	.cfi_def_cfa	31, 0x0
+	.cfi_undefined	32
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -821,6 +830,7 @@ ENTRY_START(el0_64_sync)
 ENTRY_END(el0_64_sync)
 ENTRY_START(eret_user)
 	.cfi_return_column	32
+.Leret_user:
 	.cfi_def_cfa	31, 0x120
 	.cfi_offset	0, -288
 	.cfi_offset	1, -280
@@ -855,65 +865,63 @@ ENTRY_START(eret_user)
 	.cfi_offset	30, -48
 	.cfi_offset	31, -40
 	.cfi_offset	32, -32
-.Leret_user:
 	ldr	x21, [sp, #0x100]		/* elr_el1 = regs.pc */
-	.cfi_restore	21
 	msr	elr_el1, x21			/* elr_el1 = regs.pc */
 	ldr	x22, [sp, #0x108]		/* spsr_el1 = regs.pstate */
-	.cfi_restore	22
 	msr	spsr_el1, x22			/* spsr_el1 = regs.pstate */
 	ldr	x23, [sp, #0xf8]		/* sp_el0 = regs.sp */
-	.cfi_restore	23
 	msr	sp_el0, x23			/* sp_el0 = regs.sp */
 	ldp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
-	.cfi_restore	0
-	.cfi_restore	1
 	ldp	x2, x3, [sp, #0x10]		/* regs.x2, regs.x3 */
-	.cfi_restore	2
-	.cfi_restore	3
 	ldp	x4, x5, [sp, #0x20]		/* regs.x4, regs.x5 */
-	.cfi_restore	4
-	.cfi_restore	5
 	ldp	x6, x7, [sp, #0x30]		/* regs.x6, regs.x7 */
-	.cfi_restore	6
-	.cfi_restore	7
 	ldp	x8, x9, [sp, #0x40]		/* regs.x8, regs.x9 */
-	.cfi_restore	8
-	.cfi_restore	9
 	ldp	x10, x11, [sp, #0x50]		/* regs.x10, regs.x11 */
-	.cfi_restore	10
-	.cfi_restore	11
 	ldp	x12, x13, [sp, #0x60]		/* regs.x12, regs.x13 */
-	.cfi_restore	12
-	.cfi_restore	13
 	ldp	x14, x15, [sp, #0x70]		/* regs.x14, regs.x15 */
-	.cfi_restore	14
-	.cfi_restore	15
 	ldp	x16, x17, [sp, #0x80]		/* regs.x16, regs.x17 */
-	.cfi_restore	16
-	.cfi_restore	17
 	ldp	x18, x19, [sp, #0x90]		/* regs.x18, regs.x19 */
-	.cfi_restore	18
-	.cfi_restore	19
 	ldp	x20, x21, [sp, #0xa0]		/* regs.x20, regs.x21 */
-	.cfi_restore	20
-	.cfi_restore	21
 	ldp	x22, x23, [sp, #0xb0]		/* regs.x22, regs.x23 */
-	.cfi_restore	22
-	.cfi_restore	23
 	ldp	x24, x25, [sp, #0xc0]		/* regs.x24, regs.x25 */
-	.cfi_restore	24
-	.cfi_restore	25
 	ldp	x26, x27, [sp, #0xd0]		/* regs.x26, regs.x27 */
-	.cfi_restore	26
-	.cfi_restore	27
 	ldp	x28, x29, [sp, #0xe0]		/* regs.x28, regs.fp */
-	.cfi_restore	28
-	.cfi_restore	29
 	ldr	x30, [sp, #0xf0]		/* regs.lr */
-	.cfi_restore	30
 	add	sp, sp, #0x120			/* drop the rest of regs */
 	.cfi_def_cfa_offset	0x0
+	.cfi_same_value	0
+	.cfi_same_value	1
+	.cfi_same_value	2
+	.cfi_same_value	3
+	.cfi_same_value	4
+	.cfi_same_value	5
+	.cfi_same_value	6
+	.cfi_same_value	7
+	.cfi_same_value	8
+	.cfi_same_value	9
+	.cfi_same_value	10
+	.cfi_same_value	11
+	.cfi_same_value	12
+	.cfi_same_value	13
+	.cfi_same_value	14
+	.cfi_same_value	15
+	.cfi_same_value	16
+	.cfi_same_value	17
+	.cfi_same_value	18
+	.cfi_same_value	19
+	.cfi_same_value	20
+	.cfi_same_value	21
+	.cfi_same_value	22
+	.cfi_same_value	23
+	.cfi_same_value	24
+	.cfi_same_value	25
+	.cfi_same_value	26
+	.cfi_same_value	27
+	.cfi_same_value	28
+	.cfi_same_value	29
+	.cfi_same_value	30
+	.cfi_same_value	31
+	.cfi_undefined	32
 	eret
 	dsb	nsh				/* nothing is executed past the return */
 	isb					/* nothing is executed past the return */
@@ -922,8 +930,9 @@ ENTRY_END(eret_user)
 	.balign	0x10, 0xd4
 ENTRY_START(el0_64_irq)
 	.cfi_return_column	32
-	.cfi_def_cfa	31, 0x0
 .Lel0_64_irq:
+	.cfi_def_cfa	31, 0x0
+	.cfi_undefined	32
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -1020,8 +1029,9 @@ ENTRY_END(el0_64_irq)
 	.balign	0x10, 0xd4
 ENTRY_START(el0_64_fiq)
 	.cfi_return_column	32
-	.cfi_def_cfa	31, 0x0
 .Lel0_64_fiq:
+	.cfi_def_cfa	31, 0x0
+	.cfi_undefined	32
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -1085,8 +1095,9 @@ ENTRY_END(el0_64_fiq)
 	.balign	0x10, 0xd4
 ENTRY_START(el0_64_error)
 	.cfi_return_column	32
-	.cfi_def_cfa	31, 0x0
 .Lel0_64_error:
+	.cfi_def_cfa	31, 0x0
+	.cfi_undefined	32
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -1150,8 +1161,9 @@ ENTRY_END(el0_64_error)
 	.balign	0x10, 0xd4
 ENTRY_START(el0_32_sync)
 	.cfi_return_column	32
-	.cfi_def_cfa	31, 0x0
 .Lel0_32_sync:
+	.cfi_def_cfa	31, 0x0
+	.cfi_undefined	32
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -1215,8 +1227,9 @@ ENTRY_END(el0_32_sync)
 	.balign	0x10, 0xd4
 ENTRY_START(el0_32_irq)
 	.cfi_return_column	32
-	.cfi_def_cfa	31, 0x0
 .Lel0_32_irq:
+	.cfi_def_cfa	31, 0x0
+	.cfi_undefined	32
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -1280,8 +1293,9 @@ ENTRY_END(el0_32_irq)
 	.balign	0x10, 0xd4
 ENTRY_START(el0_32_fiq)
 	.cfi_return_column	32
-	.cfi_def_cfa	31, 0x0
 .Lel0_32_fiq:
+	.cfi_def_cfa	31, 0x0
+	.cfi_undefined	32
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -1345,8 +1359,9 @@ ENTRY_END(el0_32_fiq)
 	.balign	0x10, 0xd4
 ENTRY_START(el0_32_error)
 	.cfi_return_column	32
-	.cfi_def_cfa	31, 0x0
 .Lel0_32_error:
+	.cfi_def_cfa	31, 0x0
+	.cfi_undefined	32
 	sub	sp, sp, #0x120			/* room for regs */
 	.cfi_def_cfa_offset	0x120
 	stp	x0, x1, [sp, #0x0]		/* regs.x0, regs.x1 */
@@ -1413,6 +1428,39 @@ ENTRY_START(return_to_user)
 	.cfi_undefined	32
 	mov	sp, x0				/* sp = regs */
 	.cfi_def_cfa	31, 0x120
+	.cfi_offset	0, -288
+	.cfi_offset	1, -280
+	.cfi_offset	2, -272
+	.cfi_offset	3, -264
+	.cfi_offset	4, -256
+	.cfi_offset	5, -248
+	.cfi_offset	6, -240
+	.cfi_offset	7, -232
+	.cfi_offset	8, -224
+	.cfi_offset	9, -216
+	.cfi_offset	10, -208
+	.cfi_offset	11, -200
+	.cfi_offset	12, -192
+	.cfi_offset	13, -184
+	.cfi_offset	14, -176
+	.cfi_offset	15, -168
+	.cfi_offset	16, -160
+	.cfi_offset	17, -152
+	.cfi_offset	18, -144
+	.cfi_offset	19, -136
+	.cfi_offset	20, -128
+	.cfi_offset	21, -120
+	.cfi_offset	22, -112
+	.cfi_offset	23, -104
+	.cfi_offset	24, -96
+	.cfi_offset	25, -88
+	.cfi_offset	26, -80
+	.cfi_offset	27, -72
+	.cfi_offset	28, -64
+	.cfi_offset	29, -56
+	.cfi_offset	30, -48
+	.cfi_offset	31, -40
+	.cfi_offset	32, -32
 	b	.Leret_user
 ENTRY_END(return_to_user)
 

@@ -12,14 +12,14 @@
 	.balign	0x10, 0xcc
 ENTRY_START(syscall_64)
 	.cfi_return_column	16
-	.cfi_undefined	16
 ENTRY_INNER(user_stack_syscall_64_begin)
+	.cfi_undefined	16
 	swapgs					/* gs = kernel */
 	movq	%rsp, %gs:0x68			/* percpu.user_sp = sp */
 	movq	%gs:0x4, %rsp			/* stack = task */
-	.cfi_def_cfa	7, 0x0
 ENTRY_INNER(user_stack_syscall_64_end)
 ENTRY_INNER(syscall_64_safe_stack)
+	.cfi_def_cfa	7, 0x0
 	pushq	$0x23				/* regs.ss */
 	.cfi_def_cfa_offset	0x8
 	.cfi_offset	52, -8
@@ -28,15 +28,18 @@ ENTRY_INNER(syscall_64_safe_stack)
 	.cfi_offset	7, -16
 	pushq	%r11				/* regs.flags */
 	.cfi_def_cfa_offset	0x18
+	.cfi_offset	11, -24
 	.cfi_offset	49, -24
 	pushq	$0x2b				/* regs.cs */
 	.cfi_def_cfa_offset	0x20
 	.cfi_offset	51, -32
 	pushq	%rcx				/* regs.ip */
 	.cfi_def_cfa_offset	0x28
+	.cfi_offset	2, -40
 	.cfi_offset	16, -40
 	pushq	%rax				/* regs.error */
 	.cfi_def_cfa_offset	0x30
+	.cfi_offset	0, -48
 	pushq	$0x100				/* regs.vector */
 	.cfi_def_cfa_offset	0x38
 	pushq	%rdi				/* regs.di */
@@ -50,10 +53,8 @@ ENTRY_INNER(syscall_64_safe_stack)
 	.cfi_offset	1, -80
 	pushq	%rcx				/* regs.cx */
 	.cfi_def_cfa_offset	0x58
-	.cfi_offset	2, -88
 	pushq	$-0x26				/* regs.ax */
 	.cfi_def_cfa_offset	0x60
-	.cfi_offset	0, -96
 	pushq	%r8				/* regs.r8 */
 	.cfi_def_cfa_offset	0x68
 	.cfi_offset	8, -104
@@ -65,7 +66,6 @@ ENTRY_INNER(syscall_64_safe_stack)
 	.cfi_offset	10, -120
 	pushq	%r11				/* regs.r11 */
 	.cfi_def_cfa_offset	0x80
-	.cfi_offset	11, -128
 	pushq	%rbx				/* regs.bx */
 	.cfi_def_cfa_offset	0x88
 	.cfi_offset	3, -136
@@ -100,82 +100,85 @@ ENTRY_INNER(syscall_64_safe_stack)
 	xorl	%r15d, %r15d
 	movq	%rsp, %rdi			/* regs */
 	call	do_syscall_64
+	.cfi_offset	0, -96
+	.cfi_offset	2, -88
+	.cfi_offset	11, -128
 	testb	%al, %al			/* the fallback? */
 	jz	.Liret_user			/* the fallback? */
 ENTRY_END(syscall_64)
 ENTRY_START(sysret_64)
 	.cfi_return_column	16
+.Lsysret_64:
 	.cfi_def_cfa	7, 0xb0
-	.cfi_offset	15, -176
-	.cfi_offset	14, -168
-	.cfi_offset	13, -160
-	.cfi_offset	12, -152
-	.cfi_offset	6, -144
-	.cfi_offset	3, -136
-	.cfi_offset	11, -128
-	.cfi_offset	10, -120
-	.cfi_offset	9, -112
-	.cfi_offset	8, -104
 	.cfi_offset	0, -96
+	.cfi_offset	3, -136
 	.cfi_offset	2, -88
 	.cfi_offset	1, -80
 	.cfi_offset	4, -72
 	.cfi_offset	5, -64
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
-.Lsysret_64:
 	popq	%r15				/* regs.r15 */
-	.cfi_restore	15
 	.cfi_def_cfa_offset	0xa8
+	.cfi_same_value	15
 	popq	%r14				/* regs.r14 */
-	.cfi_restore	14
 	.cfi_def_cfa_offset	0xa0
+	.cfi_same_value	14
 	popq	%r13				/* regs.r13 */
-	.cfi_restore	13
 	.cfi_def_cfa_offset	0x98
+	.cfi_same_value	13
 	popq	%r12				/* regs.r12 */
-	.cfi_restore	12
 	.cfi_def_cfa_offset	0x90
+	.cfi_same_value	12
 	popq	%rbp				/* regs.bp */
-	.cfi_restore	6
 	.cfi_def_cfa_offset	0x88
+	.cfi_same_value	6
 	popq	%rbx				/* regs.bx */
-	.cfi_restore	3
 	.cfi_def_cfa_offset	0x80
+	.cfi_same_value	3
 	popq	%r11				/* regs.r11 */
-	.cfi_restore	11
 	.cfi_def_cfa_offset	0x78
+	.cfi_same_value	11
 	popq	%r10				/* regs.r10 */
-	.cfi_restore	10
 	.cfi_def_cfa_offset	0x70
+	.cfi_same_value	10
 	popq	%r9				/* regs.r9 */
-	.cfi_restore	9
 	.cfi_def_cfa_offset	0x68
+	.cfi_same_value	9
 	popq	%r8				/* regs.r8 */
-	.cfi_restore	8
 	.cfi_def_cfa_offset	0x60
+	.cfi_same_value	8
 	popq	%rax				/* regs.ax */
-	.cfi_restore	0
 	.cfi_def_cfa_offset	0x58
+	.cfi_same_value	0
 	popq	%rcx				/* regs.cx */
-	.cfi_restore	2
 	.cfi_def_cfa_offset	0x50
+	.cfi_same_value	2
 	popq	%rdx				/* regs.dx */
-	.cfi_restore	1
 	.cfi_def_cfa_offset	0x48
+	.cfi_same_value	1
 	popq	%rsi				/* regs.si */
-	.cfi_restore	4
 	.cfi_def_cfa_offset	0x40
+	.cfi_same_value	4
 	popq	%rdi				/* regs.di */
-	.cfi_restore	5
 	.cfi_def_cfa_offset	0x38
+	.cfi_same_value	5
 	movq	0x28(%rsp), %rsp		/* sp = regs.sp */
-	.cfi_undefined	16
 ENTRY_INNER(user_stack_sysret_64_begin)
 ENTRY_INNER(sysret_64_unsafe_stack)
+	.cfi_undefined	16
 	swapgs					/* gs = user */
 	sysretq
 	int3					/* nothing is executed past the return */
@@ -187,77 +190,76 @@ ENTRY_START(return_to_user)
 	.cfi_return_column	16
 	.cfi_undefined	16
 	movq	%rdi, %rsp			/* sp = regs */
-	.cfi_def_cfa	7, 0xb0
 ENTRY_END(return_to_user)
 ENTRY_START(iret_user)
 	.cfi_return_column	16
+.Liret_user:
 	.cfi_def_cfa	7, 0xb0
-	.cfi_offset	15, -176
-	.cfi_offset	14, -168
-	.cfi_offset	13, -160
-	.cfi_offset	12, -152
-	.cfi_offset	6, -144
-	.cfi_offset	3, -136
-	.cfi_offset	11, -128
-	.cfi_offset	10, -120
-	.cfi_offset	9, -112
-	.cfi_offset	8, -104
 	.cfi_offset	0, -96
+	.cfi_offset	3, -136
 	.cfi_offset	2, -88
 	.cfi_offset	1, -80
 	.cfi_offset	4, -72
 	.cfi_offset	5, -64
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
-.Liret_user:
 	popq	%r15				/* regs.r15 */
-	.cfi_restore	15
 	.cfi_def_cfa_offset	0xa8
+	.cfi_same_value	15
 	popq	%r14				/* regs.r14 */
-	.cfi_restore	14
 	.cfi_def_cfa_offset	0xa0
+	.cfi_same_value	14
 	popq	%r13				/* regs.r13 */
-	.cfi_restore	13
 	.cfi_def_cfa_offset	0x98
+	.cfi_same_value	13
 	popq	%r12				/* regs.r12 */
-	.cfi_restore	12
 	.cfi_def_cfa_offset	0x90
+	.cfi_same_value	12
 	popq	%rbp				/* regs.bp */
-	.cfi_restore	6
 	.cfi_def_cfa_offset	0x88
+	.cfi_same_value	6
 	popq	%rbx				/* regs.bx */
-	.cfi_restore	3
 	.cfi_def_cfa_offset	0x80
+	.cfi_same_value	3
 	popq	%r11				/* regs.r11 */
-	.cfi_restore	11
 	.cfi_def_cfa_offset	0x78
+	.cfi_same_value	11
 	popq	%r10				/* regs.r10 */
-	.cfi_restore	10
 	.cfi_def_cfa_offset	0x70
+	.cfi_same_value	10
 	popq	%r9				/* regs.r9 */
-	.cfi_restore	9
 	.cfi_def_cfa_offset	0x68
+	.cfi_same_value	9
 	popq	%r8				/* regs.r8 */
-	.cfi_restore	8
 	.cfi_def_cfa_offset	0x60
+	.cfi_same_value	8
 	popq	%rax				/* regs.ax */
-	.cfi_restore	0
 	.cfi_def_cfa_offset	0x58
+	.cfi_same_value	0
 	popq	%rcx				/* regs.cx */
-	.cfi_restore	2
 	.cfi_def_cfa_offset	0x50
+	.cfi_same_value	2
 	popq	%rdx				/* regs.dx */
-	.cfi_restore	1
 	.cfi_def_cfa_offset	0x48
+	.cfi_same_value	1
 	popq	%rsi				/* regs.si */
-	.cfi_restore	4
 	.cfi_def_cfa_offset	0x40
+	.cfi_same_value	4
 	popq	%rdi				/* regs.di */
-	.cfi_restore	5
 	.cfi_def_cfa_offset	0x38
+	.cfi_same_value	5
 	swapgs					/* gs = user */
 	addq	$0x10, %rsp			/* drop the rest of regs */
 	.cfi_def_cfa_offset	0x28
@@ -267,16 +269,22 @@ ENTRY_END(iret_user)
 	.balign	0x10, 0xcc
 ENTRY_START(trap)
 	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x38
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
 .Ltrap:
 #if defined(CONFIG_SMAP)
+	.cfi_def_cfa	7, 0x38
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
 	clac					/* ac = 0 */
 #endif
+	.cfi_def_cfa	7, 0x38
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
 	cld					/* df = 0 */
 	pushq	%rdi				/* regs.di */
 	.cfi_def_cfa_offset	0x40
@@ -345,100 +353,79 @@ ENTRY_START(trap)
 	call	do_trap
 	jmp	.Liret_user
 .Ltrap_from_kernel:
-	.cfi_def_cfa_offset	0xb0
-	.cfi_offset	15, -176
-	.cfi_offset	14, -168
-	.cfi_offset	13, -160
-	.cfi_offset	12, -152
-	.cfi_offset	6, -144
-	.cfi_offset	3, -136
-	.cfi_offset	11, -128
-	.cfi_offset	10, -120
-	.cfi_offset	9, -112
-	.cfi_offset	8, -104
-	.cfi_offset	0, -96
-	.cfi_offset	2, -88
-	.cfi_offset	1, -80
-	.cfi_offset	4, -72
-	.cfi_offset	5, -64
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
-	.cfi_offset	7, -16
-	.cfi_offset	52, -8
 	lfence					/* gs_spec = fenced */
 	movq	%rsp, %rdi			/* regs */
 	call	do_trap
 ENTRY_END(trap)
 ENTRY_START(iret_kernel)
 	.cfi_return_column	16
+.Liret_kernel:
 	.cfi_def_cfa	7, 0xb0
-	.cfi_offset	15, -176
-	.cfi_offset	14, -168
-	.cfi_offset	13, -160
-	.cfi_offset	12, -152
-	.cfi_offset	6, -144
-	.cfi_offset	3, -136
-	.cfi_offset	11, -128
-	.cfi_offset	10, -120
-	.cfi_offset	9, -112
-	.cfi_offset	8, -104
 	.cfi_offset	0, -96
+	.cfi_offset	3, -136
 	.cfi_offset	2, -88
 	.cfi_offset	1, -80
 	.cfi_offset	4, -72
 	.cfi_offset	5, -64
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
-.Liret_kernel:
 	popq	%r15				/* regs.r15 */
-	.cfi_restore	15
 	.cfi_def_cfa_offset	0xa8
+	.cfi_same_value	15
 	popq	%r14				/* regs.r14 */
-	.cfi_restore	14
 	.cfi_def_cfa_offset	0xa0
+	.cfi_same_value	14
 	popq	%r13				/* regs.r13 */
-	.cfi_restore	13
 	.cfi_def_cfa_offset	0x98
+	.cfi_same_value	13
 	popq	%r12				/* regs.r12 */
-	.cfi_restore	12
 	.cfi_def_cfa_offset	0x90
+	.cfi_same_value	12
 	popq	%rbp				/* regs.bp */
-	.cfi_restore	6
 	.cfi_def_cfa_offset	0x88
+	.cfi_same_value	6
 	popq	%rbx				/* regs.bx */
-	.cfi_restore	3
 	.cfi_def_cfa_offset	0x80
+	.cfi_same_value	3
 	popq	%r11				/* regs.r11 */
-	.cfi_restore	11
 	.cfi_def_cfa_offset	0x78
+	.cfi_same_value	11
 	popq	%r10				/* regs.r10 */
-	.cfi_restore	10
 	.cfi_def_cfa_offset	0x70
+	.cfi_same_value	10
 	popq	%r9				/* regs.r9 */
-	.cfi_restore	9
 	.cfi_def_cfa_offset	0x68
+	.cfi_same_value	9
 	popq	%r8				/* regs.r8 */
-	.cfi_restore	8
 	.cfi_def_cfa_offset	0x60
+	.cfi_same_value	8
 	popq	%rax				/* regs.ax */
-	.cfi_restore	0
 	.cfi_def_cfa_offset	0x58
+	.cfi_same_value	0
 	popq	%rcx				/* regs.cx */
-	.cfi_restore	2
 	.cfi_def_cfa_offset	0x50
+	.cfi_same_value	2
 	popq	%rdx				/* regs.dx */
-	.cfi_restore	1
 	.cfi_def_cfa_offset	0x48
+	.cfi_same_value	1
 	popq	%rsi				/* regs.si */
-	.cfi_restore	4
 	.cfi_def_cfa_offset	0x40
+	.cfi_same_value	4
 	popq	%rdi				/* regs.di */
-	.cfi_restore	5
 	.cfi_def_cfa_offset	0x38
+	.cfi_same_value	5
 	addq	$0x10, %rsp			/* drop the rest of regs */
 	.cfi_def_cfa_offset	0x28
 	iretq
@@ -448,10 +435,10 @@ ENTRY_END(iret_kernel)
 ENTRY_START(vector_0)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -464,10 +451,10 @@ ENTRY_END(vector_0)
 ENTRY_START(vector_1)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -480,10 +467,10 @@ ENTRY_END(vector_1)
 ENTRY_START(vector_2)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -496,10 +483,10 @@ ENTRY_END(vector_2)
 ENTRY_START(vector_3)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -512,10 +499,10 @@ ENTRY_END(vector_3)
 ENTRY_START(vector_4)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -528,10 +515,10 @@ ENTRY_END(vector_4)
 ENTRY_START(vector_5)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -544,10 +531,10 @@ ENTRY_END(vector_5)
 ENTRY_START(vector_6)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -560,10 +547,10 @@ ENTRY_END(vector_6)
 ENTRY_START(vector_7)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -576,10 +563,10 @@ ENTRY_END(vector_7)
 ENTRY_START(vector_8)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x30
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x8				/* regs.vector */
 	.cfi_def_cfa_offset	0x38
@@ -590,10 +577,10 @@ ENTRY_END(vector_8)
 ENTRY_START(vector_9)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -606,10 +593,10 @@ ENTRY_END(vector_9)
 ENTRY_START(vector_10)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x30
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0xa				/* regs.vector */
 	.cfi_def_cfa_offset	0x38
@@ -620,10 +607,10 @@ ENTRY_END(vector_10)
 ENTRY_START(vector_11)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x30
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0xb				/* regs.vector */
 	.cfi_def_cfa_offset	0x38
@@ -634,10 +621,10 @@ ENTRY_END(vector_11)
 ENTRY_START(vector_12)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x30
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0xc				/* regs.vector */
 	.cfi_def_cfa_offset	0x38
@@ -648,10 +635,10 @@ ENTRY_END(vector_12)
 ENTRY_START(vector_13)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x30
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0xd				/* regs.vector */
 	.cfi_def_cfa_offset	0x38
@@ -662,10 +649,10 @@ ENTRY_END(vector_13)
 ENTRY_START(vector_14)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x30
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0xe				/* regs.vector */
 	.cfi_def_cfa_offset	0x38
@@ -676,10 +663,10 @@ ENTRY_END(vector_14)
 ENTRY_START(vector_15)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -692,10 +679,10 @@ ENTRY_END(vector_15)
 ENTRY_START(vector_16)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -708,10 +695,10 @@ ENTRY_END(vector_16)
 ENTRY_START(vector_17)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x30
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x11				/* regs.vector */
 	.cfi_def_cfa_offset	0x38
@@ -722,10 +709,10 @@ ENTRY_END(vector_17)
 ENTRY_START(vector_18)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -738,10 +725,10 @@ ENTRY_END(vector_18)
 ENTRY_START(vector_19)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -754,10 +741,10 @@ ENTRY_END(vector_19)
 ENTRY_START(vector_20)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -770,10 +757,10 @@ ENTRY_END(vector_20)
 ENTRY_START(vector_21)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x30
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x15				/* regs.vector */
 	.cfi_def_cfa_offset	0x38
@@ -784,10 +771,10 @@ ENTRY_END(vector_21)
 ENTRY_START(vector_22)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -800,10 +787,10 @@ ENTRY_END(vector_22)
 ENTRY_START(vector_23)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -816,10 +803,10 @@ ENTRY_END(vector_23)
 ENTRY_START(vector_24)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -832,10 +819,10 @@ ENTRY_END(vector_24)
 ENTRY_START(vector_25)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -848,10 +835,10 @@ ENTRY_END(vector_25)
 ENTRY_START(vector_26)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -864,10 +851,10 @@ ENTRY_END(vector_26)
 ENTRY_START(vector_27)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -880,10 +867,10 @@ ENTRY_END(vector_27)
 ENTRY_START(vector_28)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -896,10 +883,10 @@ ENTRY_END(vector_28)
 ENTRY_START(vector_29)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x30
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x1d				/* regs.vector */
 	.cfi_def_cfa_offset	0x38
@@ -910,10 +897,10 @@ ENTRY_END(vector_29)
 ENTRY_START(vector_30)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x30
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x1e				/* regs.vector */
 	.cfi_def_cfa_offset	0x38
@@ -924,10 +911,10 @@ ENTRY_END(vector_30)
 ENTRY_START(vector_31)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -940,10 +927,10 @@ ENTRY_END(vector_31)
 ENTRY_START(vector_32)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -956,10 +943,10 @@ ENTRY_END(vector_32)
 ENTRY_START(vector_33)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -972,10 +959,10 @@ ENTRY_END(vector_33)
 ENTRY_START(vector_34)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -988,10 +975,10 @@ ENTRY_END(vector_34)
 ENTRY_START(vector_35)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1004,10 +991,10 @@ ENTRY_END(vector_35)
 ENTRY_START(vector_36)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1020,10 +1007,10 @@ ENTRY_END(vector_36)
 ENTRY_START(vector_37)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1036,10 +1023,10 @@ ENTRY_END(vector_37)
 ENTRY_START(vector_38)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1052,10 +1039,10 @@ ENTRY_END(vector_38)
 ENTRY_START(vector_39)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1068,10 +1055,10 @@ ENTRY_END(vector_39)
 ENTRY_START(vector_40)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1084,10 +1071,10 @@ ENTRY_END(vector_40)
 ENTRY_START(vector_41)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1100,10 +1087,10 @@ ENTRY_END(vector_41)
 ENTRY_START(vector_42)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1116,10 +1103,10 @@ ENTRY_END(vector_42)
 ENTRY_START(vector_43)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1132,10 +1119,10 @@ ENTRY_END(vector_43)
 ENTRY_START(vector_44)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1148,10 +1135,10 @@ ENTRY_END(vector_44)
 ENTRY_START(vector_45)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1164,10 +1151,10 @@ ENTRY_END(vector_45)
 ENTRY_START(vector_46)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1180,10 +1167,10 @@ ENTRY_END(vector_46)
 ENTRY_START(vector_47)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1196,10 +1183,10 @@ ENTRY_END(vector_47)
 ENTRY_START(vector_48)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1212,10 +1199,10 @@ ENTRY_END(vector_48)
 ENTRY_START(vector_49)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1228,10 +1215,10 @@ ENTRY_END(vector_49)
 ENTRY_START(vector_50)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1244,10 +1231,10 @@ ENTRY_END(vector_50)
 ENTRY_START(vector_51)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1260,10 +1247,10 @@ ENTRY_END(vector_51)
 ENTRY_START(vector_52)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1276,10 +1263,10 @@ ENTRY_END(vector_52)
 ENTRY_START(vector_53)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1292,10 +1279,10 @@ ENTRY_END(vector_53)
 ENTRY_START(vector_54)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1308,10 +1295,10 @@ ENTRY_END(vector_54)
 ENTRY_START(vector_55)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1324,10 +1311,10 @@ ENTRY_END(vector_55)
 ENTRY_START(vector_56)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1340,10 +1327,10 @@ ENTRY_END(vector_56)
 ENTRY_START(vector_57)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1356,10 +1343,10 @@ ENTRY_END(vector_57)
 ENTRY_START(vector_58)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1372,10 +1359,10 @@ ENTRY_END(vector_58)
 ENTRY_START(vector_59)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1388,10 +1375,10 @@ ENTRY_END(vector_59)
 ENTRY_START(vector_60)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1404,10 +1391,10 @@ ENTRY_END(vector_60)
 ENTRY_START(vector_61)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1420,10 +1407,10 @@ ENTRY_END(vector_61)
 ENTRY_START(vector_62)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1436,10 +1423,10 @@ ENTRY_END(vector_62)
 ENTRY_START(vector_63)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1452,10 +1439,10 @@ ENTRY_END(vector_63)
 ENTRY_START(vector_64)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1468,10 +1455,10 @@ ENTRY_END(vector_64)
 ENTRY_START(vector_65)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1484,10 +1471,10 @@ ENTRY_END(vector_65)
 ENTRY_START(vector_66)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1500,10 +1487,10 @@ ENTRY_END(vector_66)
 ENTRY_START(vector_67)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1516,10 +1503,10 @@ ENTRY_END(vector_67)
 ENTRY_START(vector_68)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1532,10 +1519,10 @@ ENTRY_END(vector_68)
 ENTRY_START(vector_69)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1548,10 +1535,10 @@ ENTRY_END(vector_69)
 ENTRY_START(vector_70)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1564,10 +1551,10 @@ ENTRY_END(vector_70)
 ENTRY_START(vector_71)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1580,10 +1567,10 @@ ENTRY_END(vector_71)
 ENTRY_START(vector_72)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1596,10 +1583,10 @@ ENTRY_END(vector_72)
 ENTRY_START(vector_73)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1612,10 +1599,10 @@ ENTRY_END(vector_73)
 ENTRY_START(vector_74)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1628,10 +1615,10 @@ ENTRY_END(vector_74)
 ENTRY_START(vector_75)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1644,10 +1631,10 @@ ENTRY_END(vector_75)
 ENTRY_START(vector_76)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1660,10 +1647,10 @@ ENTRY_END(vector_76)
 ENTRY_START(vector_77)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1676,10 +1663,10 @@ ENTRY_END(vector_77)
 ENTRY_START(vector_78)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1692,10 +1679,10 @@ ENTRY_END(vector_78)
 ENTRY_START(vector_79)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1708,10 +1695,10 @@ ENTRY_END(vector_79)
 ENTRY_START(vector_80)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1724,10 +1711,10 @@ ENTRY_END(vector_80)
 ENTRY_START(vector_81)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1740,10 +1727,10 @@ ENTRY_END(vector_81)
 ENTRY_START(vector_82)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1756,10 +1743,10 @@ ENTRY_END(vector_82)
 ENTRY_START(vector_83)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1772,10 +1759,10 @@ ENTRY_END(vector_83)
 ENTRY_START(vector_84)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1788,10 +1775,10 @@ ENTRY_END(vector_84)
 ENTRY_START(vector_85)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1804,10 +1791,10 @@ ENTRY_END(vector_85)
 ENTRY_START(vector_86)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1820,10 +1807,10 @@ ENTRY_END(vector_86)
 ENTRY_START(vector_87)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1836,10 +1823,10 @@ ENTRY_END(vector_87)
 ENTRY_START(vector_88)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1852,10 +1839,10 @@ ENTRY_END(vector_88)
 ENTRY_START(vector_89)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1868,10 +1855,10 @@ ENTRY_END(vector_89)
 ENTRY_START(vector_90)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1884,10 +1871,10 @@ ENTRY_END(vector_90)
 ENTRY_START(vector_91)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1900,10 +1887,10 @@ ENTRY_END(vector_91)
 ENTRY_START(vector_92)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1916,10 +1903,10 @@ ENTRY_END(vector_92)
 ENTRY_START(vector_93)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1932,10 +1919,10 @@ ENTRY_END(vector_93)
 ENTRY_START(vector_94)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1948,10 +1935,10 @@ ENTRY_END(vector_94)
 ENTRY_START(vector_95)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1964,10 +1951,10 @@ ENTRY_END(vector_95)
 ENTRY_START(vector_96)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1980,10 +1967,10 @@ ENTRY_END(vector_96)
 ENTRY_START(vector_97)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -1996,10 +1983,10 @@ ENTRY_END(vector_97)
 ENTRY_START(vector_98)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2012,10 +1999,10 @@ ENTRY_END(vector_98)
 ENTRY_START(vector_99)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2028,10 +2015,10 @@ ENTRY_END(vector_99)
 ENTRY_START(vector_100)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2044,10 +2031,10 @@ ENTRY_END(vector_100)
 ENTRY_START(vector_101)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2060,10 +2047,10 @@ ENTRY_END(vector_101)
 ENTRY_START(vector_102)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2076,10 +2063,10 @@ ENTRY_END(vector_102)
 ENTRY_START(vector_103)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2092,10 +2079,10 @@ ENTRY_END(vector_103)
 ENTRY_START(vector_104)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2108,10 +2095,10 @@ ENTRY_END(vector_104)
 ENTRY_START(vector_105)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2124,10 +2111,10 @@ ENTRY_END(vector_105)
 ENTRY_START(vector_106)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2140,10 +2127,10 @@ ENTRY_END(vector_106)
 ENTRY_START(vector_107)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2156,10 +2143,10 @@ ENTRY_END(vector_107)
 ENTRY_START(vector_108)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2172,10 +2159,10 @@ ENTRY_END(vector_108)
 ENTRY_START(vector_109)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2188,10 +2175,10 @@ ENTRY_END(vector_109)
 ENTRY_START(vector_110)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2204,10 +2191,10 @@ ENTRY_END(vector_110)
 ENTRY_START(vector_111)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2220,10 +2207,10 @@ ENTRY_END(vector_111)
 ENTRY_START(vector_112)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2236,10 +2223,10 @@ ENTRY_END(vector_112)
 ENTRY_START(vector_113)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2252,10 +2239,10 @@ ENTRY_END(vector_113)
 ENTRY_START(vector_114)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2268,10 +2255,10 @@ ENTRY_END(vector_114)
 ENTRY_START(vector_115)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2284,10 +2271,10 @@ ENTRY_END(vector_115)
 ENTRY_START(vector_116)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2300,10 +2287,10 @@ ENTRY_END(vector_116)
 ENTRY_START(vector_117)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2316,10 +2303,10 @@ ENTRY_END(vector_117)
 ENTRY_START(vector_118)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2332,10 +2319,10 @@ ENTRY_END(vector_118)
 ENTRY_START(vector_119)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2348,10 +2335,10 @@ ENTRY_END(vector_119)
 ENTRY_START(vector_120)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2364,10 +2351,10 @@ ENTRY_END(vector_120)
 ENTRY_START(vector_121)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2380,10 +2367,10 @@ ENTRY_END(vector_121)
 ENTRY_START(vector_122)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2396,10 +2383,10 @@ ENTRY_END(vector_122)
 ENTRY_START(vector_123)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2412,10 +2399,10 @@ ENTRY_END(vector_123)
 ENTRY_START(vector_124)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2428,10 +2415,10 @@ ENTRY_END(vector_124)
 ENTRY_START(vector_125)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2444,10 +2431,10 @@ ENTRY_END(vector_125)
 ENTRY_START(vector_126)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2460,10 +2447,10 @@ ENTRY_END(vector_126)
 ENTRY_START(vector_127)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2476,10 +2463,10 @@ ENTRY_END(vector_127)
 ENTRY_START(vector_128)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2492,10 +2479,10 @@ ENTRY_END(vector_128)
 ENTRY_START(vector_129)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2508,10 +2495,10 @@ ENTRY_END(vector_129)
 ENTRY_START(vector_130)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2524,10 +2511,10 @@ ENTRY_END(vector_130)
 ENTRY_START(vector_131)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2540,10 +2527,10 @@ ENTRY_END(vector_131)
 ENTRY_START(vector_132)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2556,10 +2543,10 @@ ENTRY_END(vector_132)
 ENTRY_START(vector_133)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2572,10 +2559,10 @@ ENTRY_END(vector_133)
 ENTRY_START(vector_134)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2588,10 +2575,10 @@ ENTRY_END(vector_134)
 ENTRY_START(vector_135)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2604,10 +2591,10 @@ ENTRY_END(vector_135)
 ENTRY_START(vector_136)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2620,10 +2607,10 @@ ENTRY_END(vector_136)
 ENTRY_START(vector_137)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2636,10 +2623,10 @@ ENTRY_END(vector_137)
 ENTRY_START(vector_138)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2652,10 +2639,10 @@ ENTRY_END(vector_138)
 ENTRY_START(vector_139)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2668,10 +2655,10 @@ ENTRY_END(vector_139)
 ENTRY_START(vector_140)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2684,10 +2671,10 @@ ENTRY_END(vector_140)
 ENTRY_START(vector_141)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2700,10 +2687,10 @@ ENTRY_END(vector_141)
 ENTRY_START(vector_142)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2716,10 +2703,10 @@ ENTRY_END(vector_142)
 ENTRY_START(vector_143)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2732,10 +2719,10 @@ ENTRY_END(vector_143)
 ENTRY_START(vector_144)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2748,10 +2735,10 @@ ENTRY_END(vector_144)
 ENTRY_START(vector_145)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2764,10 +2751,10 @@ ENTRY_END(vector_145)
 ENTRY_START(vector_146)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2780,10 +2767,10 @@ ENTRY_END(vector_146)
 ENTRY_START(vector_147)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2796,10 +2783,10 @@ ENTRY_END(vector_147)
 ENTRY_START(vector_148)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2812,10 +2799,10 @@ ENTRY_END(vector_148)
 ENTRY_START(vector_149)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2828,10 +2815,10 @@ ENTRY_END(vector_149)
 ENTRY_START(vector_150)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2844,10 +2831,10 @@ ENTRY_END(vector_150)
 ENTRY_START(vector_151)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2860,10 +2847,10 @@ ENTRY_END(vector_151)
 ENTRY_START(vector_152)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2876,10 +2863,10 @@ ENTRY_END(vector_152)
 ENTRY_START(vector_153)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2892,10 +2879,10 @@ ENTRY_END(vector_153)
 ENTRY_START(vector_154)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2908,10 +2895,10 @@ ENTRY_END(vector_154)
 ENTRY_START(vector_155)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2924,10 +2911,10 @@ ENTRY_END(vector_155)
 ENTRY_START(vector_156)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2940,10 +2927,10 @@ ENTRY_END(vector_156)
 ENTRY_START(vector_157)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2956,10 +2943,10 @@ ENTRY_END(vector_157)
 ENTRY_START(vector_158)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2972,10 +2959,10 @@ ENTRY_END(vector_158)
 ENTRY_START(vector_159)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -2988,10 +2975,10 @@ ENTRY_END(vector_159)
 ENTRY_START(vector_160)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3004,10 +2991,10 @@ ENTRY_END(vector_160)
 ENTRY_START(vector_161)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3020,10 +3007,10 @@ ENTRY_END(vector_161)
 ENTRY_START(vector_162)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3036,10 +3023,10 @@ ENTRY_END(vector_162)
 ENTRY_START(vector_163)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3052,10 +3039,10 @@ ENTRY_END(vector_163)
 ENTRY_START(vector_164)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3068,10 +3055,10 @@ ENTRY_END(vector_164)
 ENTRY_START(vector_165)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3084,10 +3071,10 @@ ENTRY_END(vector_165)
 ENTRY_START(vector_166)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3100,10 +3087,10 @@ ENTRY_END(vector_166)
 ENTRY_START(vector_167)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3116,10 +3103,10 @@ ENTRY_END(vector_167)
 ENTRY_START(vector_168)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3132,10 +3119,10 @@ ENTRY_END(vector_168)
 ENTRY_START(vector_169)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3148,10 +3135,10 @@ ENTRY_END(vector_169)
 ENTRY_START(vector_170)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3164,10 +3151,10 @@ ENTRY_END(vector_170)
 ENTRY_START(vector_171)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3180,10 +3167,10 @@ ENTRY_END(vector_171)
 ENTRY_START(vector_172)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3196,10 +3183,10 @@ ENTRY_END(vector_172)
 ENTRY_START(vector_173)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3212,10 +3199,10 @@ ENTRY_END(vector_173)
 ENTRY_START(vector_174)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3228,10 +3215,10 @@ ENTRY_END(vector_174)
 ENTRY_START(vector_175)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3244,10 +3231,10 @@ ENTRY_END(vector_175)
 ENTRY_START(vector_176)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3260,10 +3247,10 @@ ENTRY_END(vector_176)
 ENTRY_START(vector_177)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3276,10 +3263,10 @@ ENTRY_END(vector_177)
 ENTRY_START(vector_178)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3292,10 +3279,10 @@ ENTRY_END(vector_178)
 ENTRY_START(vector_179)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3308,10 +3295,10 @@ ENTRY_END(vector_179)
 ENTRY_START(vector_180)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3324,10 +3311,10 @@ ENTRY_END(vector_180)
 ENTRY_START(vector_181)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3340,10 +3327,10 @@ ENTRY_END(vector_181)
 ENTRY_START(vector_182)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3356,10 +3343,10 @@ ENTRY_END(vector_182)
 ENTRY_START(vector_183)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3372,10 +3359,10 @@ ENTRY_END(vector_183)
 ENTRY_START(vector_184)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3388,10 +3375,10 @@ ENTRY_END(vector_184)
 ENTRY_START(vector_185)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3404,10 +3391,10 @@ ENTRY_END(vector_185)
 ENTRY_START(vector_186)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3420,10 +3407,10 @@ ENTRY_END(vector_186)
 ENTRY_START(vector_187)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3436,10 +3423,10 @@ ENTRY_END(vector_187)
 ENTRY_START(vector_188)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3452,10 +3439,10 @@ ENTRY_END(vector_188)
 ENTRY_START(vector_189)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3468,10 +3455,10 @@ ENTRY_END(vector_189)
 ENTRY_START(vector_190)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3484,10 +3471,10 @@ ENTRY_END(vector_190)
 ENTRY_START(vector_191)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3500,10 +3487,10 @@ ENTRY_END(vector_191)
 ENTRY_START(vector_192)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3516,10 +3503,10 @@ ENTRY_END(vector_192)
 ENTRY_START(vector_193)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3532,10 +3519,10 @@ ENTRY_END(vector_193)
 ENTRY_START(vector_194)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3548,10 +3535,10 @@ ENTRY_END(vector_194)
 ENTRY_START(vector_195)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3564,10 +3551,10 @@ ENTRY_END(vector_195)
 ENTRY_START(vector_196)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3580,10 +3567,10 @@ ENTRY_END(vector_196)
 ENTRY_START(vector_197)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3596,10 +3583,10 @@ ENTRY_END(vector_197)
 ENTRY_START(vector_198)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3612,10 +3599,10 @@ ENTRY_END(vector_198)
 ENTRY_START(vector_199)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3628,10 +3615,10 @@ ENTRY_END(vector_199)
 ENTRY_START(vector_200)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3644,10 +3631,10 @@ ENTRY_END(vector_200)
 ENTRY_START(vector_201)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3660,10 +3647,10 @@ ENTRY_END(vector_201)
 ENTRY_START(vector_202)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3676,10 +3663,10 @@ ENTRY_END(vector_202)
 ENTRY_START(vector_203)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3692,10 +3679,10 @@ ENTRY_END(vector_203)
 ENTRY_START(vector_204)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3708,10 +3695,10 @@ ENTRY_END(vector_204)
 ENTRY_START(vector_205)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3724,10 +3711,10 @@ ENTRY_END(vector_205)
 ENTRY_START(vector_206)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3740,10 +3727,10 @@ ENTRY_END(vector_206)
 ENTRY_START(vector_207)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3756,10 +3743,10 @@ ENTRY_END(vector_207)
 ENTRY_START(vector_208)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3772,10 +3759,10 @@ ENTRY_END(vector_208)
 ENTRY_START(vector_209)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3788,10 +3775,10 @@ ENTRY_END(vector_209)
 ENTRY_START(vector_210)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3804,10 +3791,10 @@ ENTRY_END(vector_210)
 ENTRY_START(vector_211)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3820,10 +3807,10 @@ ENTRY_END(vector_211)
 ENTRY_START(vector_212)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3836,10 +3823,10 @@ ENTRY_END(vector_212)
 ENTRY_START(vector_213)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3852,10 +3839,10 @@ ENTRY_END(vector_213)
 ENTRY_START(vector_214)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3868,10 +3855,10 @@ ENTRY_END(vector_214)
 ENTRY_START(vector_215)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3884,10 +3871,10 @@ ENTRY_END(vector_215)
 ENTRY_START(vector_216)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3900,10 +3887,10 @@ ENTRY_END(vector_216)
 ENTRY_START(vector_217)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3916,10 +3903,10 @@ ENTRY_END(vector_217)
 ENTRY_START(vector_218)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3932,10 +3919,10 @@ ENTRY_END(vector_218)
 ENTRY_START(vector_219)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3948,10 +3935,10 @@ ENTRY_END(vector_219)
 ENTRY_START(vector_220)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3964,10 +3951,10 @@ ENTRY_END(vector_220)
 ENTRY_START(vector_221)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3980,10 +3967,10 @@ ENTRY_END(vector_221)
 ENTRY_START(vector_222)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -3996,10 +3983,10 @@ ENTRY_END(vector_222)
 ENTRY_START(vector_223)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4012,10 +3999,10 @@ ENTRY_END(vector_223)
 ENTRY_START(vector_224)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4028,10 +4015,10 @@ ENTRY_END(vector_224)
 ENTRY_START(vector_225)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4044,10 +4031,10 @@ ENTRY_END(vector_225)
 ENTRY_START(vector_226)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4060,10 +4047,10 @@ ENTRY_END(vector_226)
 ENTRY_START(vector_227)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4076,10 +4063,10 @@ ENTRY_END(vector_227)
 ENTRY_START(vector_228)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4092,10 +4079,10 @@ ENTRY_END(vector_228)
 ENTRY_START(vector_229)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4108,10 +4095,10 @@ ENTRY_END(vector_229)
 ENTRY_START(vector_230)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4124,10 +4111,10 @@ ENTRY_END(vector_230)
 ENTRY_START(vector_231)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4140,10 +4127,10 @@ ENTRY_END(vector_231)
 ENTRY_START(vector_232)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4156,10 +4143,10 @@ ENTRY_END(vector_232)
 ENTRY_START(vector_233)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4172,10 +4159,10 @@ ENTRY_END(vector_233)
 ENTRY_START(vector_234)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4188,10 +4175,10 @@ ENTRY_END(vector_234)
 ENTRY_START(vector_235)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4204,10 +4191,10 @@ ENTRY_END(vector_235)
 ENTRY_START(vector_236)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4220,10 +4207,10 @@ ENTRY_END(vector_236)
 ENTRY_START(vector_237)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4236,10 +4223,10 @@ ENTRY_END(vector_237)
 ENTRY_START(vector_238)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4252,10 +4239,10 @@ ENTRY_END(vector_238)
 ENTRY_START(vector_239)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4268,10 +4255,10 @@ ENTRY_END(vector_239)
 ENTRY_START(vector_240)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4284,10 +4271,10 @@ ENTRY_END(vector_240)
 ENTRY_START(vector_241)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4300,10 +4287,10 @@ ENTRY_END(vector_241)
 ENTRY_START(vector_242)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4316,10 +4303,10 @@ ENTRY_END(vector_242)
 ENTRY_START(vector_243)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4332,10 +4319,10 @@ ENTRY_END(vector_243)
 ENTRY_START(vector_244)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4348,10 +4335,10 @@ ENTRY_END(vector_244)
 ENTRY_START(vector_245)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4364,10 +4351,10 @@ ENTRY_END(vector_245)
 ENTRY_START(vector_246)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4380,10 +4367,10 @@ ENTRY_END(vector_246)
 ENTRY_START(vector_247)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4396,10 +4383,10 @@ ENTRY_END(vector_247)
 ENTRY_START(vector_248)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4412,10 +4399,10 @@ ENTRY_END(vector_248)
 ENTRY_START(vector_249)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4428,10 +4415,10 @@ ENTRY_END(vector_249)
 ENTRY_START(vector_250)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4444,10 +4431,10 @@ ENTRY_END(vector_250)
 ENTRY_START(vector_251)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4460,10 +4447,10 @@ ENTRY_END(vector_251)
 ENTRY_START(vector_252)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4476,10 +4463,10 @@ ENTRY_END(vector_252)
 ENTRY_START(vector_253)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4492,10 +4479,10 @@ ENTRY_END(vector_253)
 ENTRY_START(vector_254)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30
@@ -4508,10 +4495,10 @@ ENTRY_END(vector_254)
 ENTRY_START(vector_255)
 	.cfi_return_column	16
 	.cfi_def_cfa	7, 0x28
-	.cfi_offset	16, -40
-	.cfi_offset	51, -32
-	.cfi_offset	49, -24
 	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
 	.cfi_offset	52, -8
 	pushq	$0x0				/* regs.error */
 	.cfi_def_cfa_offset	0x30

@@ -3,6 +3,13 @@
 #ifndef ENTRY_H
 #define ENTRY_H
 
+/* The combinations of features that are proved. */
+#if (!defined(CONFIG_SMAP)) || \
+    (defined(CONFIG_SMAP)) /* smap */
+#else
+#error "no configuration of the spec has this combination of features"
+#endif
+
 /* Constants of the spec. */
 #define KERNEL_CS	8
 #define KERNEL_DS	0x10

@@ -34,6 +34,7 @@ class Result:
     data: bytes | None
     error: str | None
     tool: str
+    object: bytes | None = None                 # the object file, where one was made from the kernel text
 
 
 def lint(lines: Sequence[str]) -> str | None:

@@ -115,4 +115,4 @@ def assemble_kernel_text(arch: Arch, tool: Tool, text: str, section: str, base: 
             image = _link(arch, tool, folder, section, base, symbols)
         except Failed as problem:
             return Result(None, str(problem), tool.name), None
-        return Result(image.segments[0][1], None, tool.name), image
+        return Result(image.segments[0][1], None, tool.name, (folder / "out.o").read_bytes()), image

@@ -29,6 +29,7 @@ class Results:
     findings: list[Finding] = field(default_factory=list)
     rows: list[dict[str, str]] = field(default_factory=list)
     images: dict[str, Image] = field(default_factory=dict)
+    objects: dict[str, bytes] = field(default_factory=dict)     # what the kernel text was assembled to
 
     def add(self, artifact: str, configuration: str, tool: str, result: str) -> None:
         self.rows.append({"artifact": artifact, "configuration": configuration, "tool": tool, "result": result})
@@ -72,6 +73,8 @@ def _configuration(spec: Spec, code: Code, configuration: Configuration, files: 
             continue
         done, image = second.assemble_kernel_text(spec.arch, tool, files["entry.S"], SECTION, BASE, symbols, sorted(configuration.features))
         _compare("kernel text", name, done, image, reference, results)
+        if done.object is not None:
+            results.objects.setdefault(name, done.object)
     if reference is not None:
         results.images[name] = reference
         checked = discipline.check(spec, reference, configuration, frozenset(symbols))

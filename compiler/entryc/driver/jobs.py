@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,7 +119,7 @@ def build(path: Path, out: Path, say: Speaker, *, check: bool = False, prove: bo
         say.say(results.table)
         _say_decisions(spec, say)
         if not any(f.level == "error" for f in findings):
-            findings += _prove(spec, results.images, say, record)
+            findings += _prove(spec, results.images, say, record, results.objects)
     if any(f.level == "error" for f in findings):
         say.say(f"{out}: nothing written")
         return findings
@@ -142,13 +142,17 @@ def _say_decisions(spec: Spec, say: Speaker) -> None:
             say.detail(f"           does not exist yet: {missing}")
 
 
-def _prove(spec: Spec, images: dict[str, Image], say: Speaker, record: Record) -> list[Finding]:
+def _prove(spec: Spec, images: dict[str, Image], say: Speaker, record: Record, objects: Mapping[str, bytes] | None = None) -> list[Finding]:
+    """Prove each image. `objects`: what the kernel text was assembled to, with its unwind information."""
     from ..prove.contracts import contracts
+    from ..prove.unwind import read_table
     from ..prove.verify import verify as prove_image
+    from .assembled import BASE
     findings: list[Finding] = []
     for name, image in images.items():
         say.progress(f"proving configuration {name} …")
-        report = prove_image(spec, image, spec.configurations[name], record.nesting)
+        rows = read_table(spec.arch, objects[name], BASE) if objects is not None and name in objects else None
+        report = prove_image(spec, image, spec.configurations[name], record.nesting, rows)
         refuted = [v for v in report.verdicts if v.verdict == "refuted"]
         if refuted:
             from ..run.replay import replay_all

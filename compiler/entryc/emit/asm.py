@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..model.spec import Configuration, Spec
 from ..model.surroundings import Guard
 from ..plan.code import AlignLine, Code, Insn, LabelLine, Line, OrgLine, number, spell
-from .cfi import Unwind
+from .cfi import Directives
 from .notice import notice
 
 SECTION = ".entry.text"
@@ -22,7 +22,7 @@ def kernel_text(spec: Spec, code: Code) -> str:
     out = [notice(spec, "/* {} */"), "",
            "/* Saves and restores, nothing else: whatever decides or computes is in entry.c. */", "", MACROS,
            f'\t.section {SECTION}, "ax"']
-    unwind = Unwind(spec)
+    unwind = Directives(spec)
     opened: list[tuple[str, Guard]] = []
     guard: Guard = frozenset()
     for line in code.lines:
@@ -38,9 +38,9 @@ def kernel_text(spec: Spec, code: Code) -> str:
         elif isinstance(line, LabelLine):
             out += _label(line, opened, unwind)
         else:
-            out.append(_insn(spec, line))
             if opened:
-                out += [f"\t{d}" for d in unwind.after(line)]
+                out += [f"\t{d}" for d in unwind.before(line)]
+            out.append(_insn(spec, line))
     if opened:
         guard = _switch(out, guard, opened[-1][1])
     out += _end(opened) + _close(guard)
@@ -67,16 +67,14 @@ def _end(opened: list[tuple[str, Guard]]) -> list[str]:
     return [f"ENTRY_END({opened.pop()[0]})"] if opened else []
 
 
-def _label(line: LabelLine, opened: list[tuple[str, Guard]], unwind: Unwind) -> list[str]:
-    if line.kind == "local":
-        return [f"{line.name}:", *(f"\t{d}" for d in unwind.resume(line))]
-    if line.kind == "alias":
+def _label(line: LabelLine, opened: list[tuple[str, Guard]], unwind: Directives) -> list[str]:
+    if line.kind in ("local", "alias"):
         return [f"{line.name}:"]
     if line.kind == "inner":
         return [f"ENTRY_INNER({line.name})"]
     comment = f"\t\t/* {line.comment} */" if line.comment else ""
     opened.append((line.name, line.guard))
-    return [f"ENTRY_START({line.name}){comment}"] + [f"\t{d}" for d in unwind.start(line)]
+    return [f"ENTRY_START({line.name}){comment}", *(f"\t{d}" for d in unwind.start(line.guard))]
 
 
 def _insn(spec: Spec, line: Insn) -> str:

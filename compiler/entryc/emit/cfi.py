@@ -1,104 +1,63 @@
-"""Unwind information from the effects of the instructions: where the frame's end is, and which slots hold what."""
+"""Unwind information: directives that lead from what holds before one instruction to what holds before the next, in every configuration."""
 
 from __future__ import annotations
 
-from ..model.arch import Assign
-from ..model.expr import Binary, CellRef, Expr, Mem, Num, Operand, Reg
-from ..model.spec import Frame, Spec
-from ..plan.code import Insn, LabelLine
+from ..model.spec import Spec
+from ..model.surroundings import Guard
+from ..plan.code import Insn, Unwound
+
+Said = tuple[int | None, tuple[tuple[str, int | None], ...]]   # the frame address's distance from sp (None: never said), and the rules
 
 
-class Unwind:
-    """Follows sp through a run of lines and yields .cfi directives. The canonical frame address is the frame's end."""
+class Directives:
+    """Yields .cfi directives line by line. The canonical frame address is the frame's end."""
 
     def __init__(self, spec: Spec) -> None:
-        self.spec, self.arch = spec, spec.arch
-        self.sp = spec.arch.of_kind("stack")
-        self.tops = {(spec.memories[s.top.memory].base, spec.memories[s.top.memory].cells[s.top.cell].offset)
-                     for s in spec.stacks.values() if isinstance(s.top, CellRef)}
-        self.below: int | None = None
-        self.frame: Frame | None = None
+        self.arch, self.configurations = spec.arch, list(spec.configurations.values())
+        self.sp, self.pc = spec.arch.of_kind("stack"), spec.arch.of_kind("pc")
+        self.now: dict[str, Said | None] = {}   # configuration -> what was said last; None: nothing yet
 
-    def _dwarf(self, register: str) -> int | None:
-        return self.arch.registers[register].facts.get("dwarf")
+    def number(self, register: str) -> int:
+        return self.arch.registers[register].facts["dwarf"]
 
-    def start(self, line: LabelLine) -> list[str]:
-        """Directives at the start of an entry point or exit."""
-        self.below = line.below
-        name = line.frame or next(iter(self.spec.frames), None)
-        self.frame = self.spec.frames[name] if name else None
-        column = f".cfi_return_column\t{self._dwarf(self.arch.of_kind('pc'))}"
-        if self.below is None or self.frame is None:
-            return [column, f".cfi_undefined\t{self._dwarf(self.arch.of_kind('pc'))}"]
-        out = [column, f".cfi_def_cfa\t{self._dwarf(self.sp)}, {self.below:#x}"]
-        for slot in self.frame.slots.values():
-            if slot.name in line.saved and slot.home is not None:
-                out += self._saved(slot.home, slot.offset)
-        return out
+    def start(self, guard: Guard) -> list[str]:
+        """At the start of an entry point or exit: nothing is known."""
+        for configuration in self.configurations:
+            if configuration.holds(guard):
+                self.now[configuration.name] = None
+        return [f".cfi_return_column\t{self.number(self.pc)}"]
 
-    def resume(self, line: LabelLine) -> list[str]:
-        """Directives at a local label that is reached by a branch: the state there, not that of the line before."""
-        self.below = line.below
-        if self.below is None:
-            return []
-        return [f".cfi_def_cfa_offset\t{self.below:#x}", *self.start(line)[2:]]
-
-    def _saved(self, register: str, offset: int) -> list[str]:
-        number = self._dwarf(register)
-        if number is None or self.frame is None:
-            return []
-        return [f".cfi_offset\t{number}, {offset - self.frame.size}"]
-
-    def after(self, insn: Insn) -> list[str]:
-        """Directives behind an instruction."""
-        bound = dict(zip(insn.form.params, insn.operands, strict=True))
+    def before(self, insn: Insn) -> list[str]:
+        """Before an instruction. The text before it may have been left out in some configurations: each of them has to come to the same."""
+        names = [c.name for c in self.configurations if c.holds(insn.guard)]
         out: list[str] = []
-        for effect in insn.form.effects:
-            if not isinstance(effect, Assign):
-                continue
-            place = bound.get(effect.place.name) if isinstance(effect.place, Operand) else getattr(effect.place, "name", None)
-            if place == self.sp:
-                out += self._moved(effect.value, bound)
-            elif isinstance(effect.place, Mem) and self.below is not None and self.frame is not None:
-                base, offset = _address(effect.place.address, bound)
-                at = self.frame.size - self.below + offset
-                slot = next((s for s in self.frame.slots.values() if s.offset == at), None)
-                if base == self.sp and slot is not None and slot.home is not None:
-                    out += self._saved(slot.home, slot.offset)
-            elif isinstance(place, str) and isinstance(effect.value, Mem) and insn.form.role == "restore" and self.below is not None:
-                base, _ = _address(effect.value.address, bound)
-                number = self._dwarf(place) if place in self.arch.registers else None
-                if base == self.sp and number is not None:
-                    out.append(f".cfi_restore\t{number}")
+        for said in dict.fromkeys(self.now[n] for n in names):
+            out += [d for d in self.change(said, insn.unwound) if d not in out]
+        for name in names:
+            below, rules = self.now[name] or (None, ())
+            if insn.unwound is not None:
+                below, rules = insn.unwound.below, insn.unwound.rules
+            elif self.now[name] is not None:
+                rules = tuple(row for row in rules if row[0] != self.pc)
+            self.now[name] = (below, rules)
         return out
 
-    def _moved(self, value: Expr, bound: dict[str, str | int]) -> list[str]:
-        base, offset = _address(value, bound)
-        if base == self.sp and self.below is not None:
-            self.below -= offset
-            return [f".cfi_def_cfa_offset\t{self.below:#x}"] if offset else []
-        if isinstance(value, Mem) and self.frame is not None:
-            if _address(value.address, bound) in self.tops:     # an empty frame ends here
-                self.below = 0
-                return [f".cfi_def_cfa\t{self._dwarf(self.sp)}, 0x0"]
-            self.below = None
-            return [f".cfi_undefined\t{self._dwarf(self.arch.of_kind('pc'))}"]
-        if self.frame is not None and isinstance(base, str):    # sp = frame's address
-            self.below = self.frame.size
-            return [f".cfi_def_cfa\t{self._dwarf(self.sp)}, {self.below:#x}"]
-        return []
-
-
-def _address(expr: Expr, bound: dict[str, str | int]) -> tuple[str | int | None, int]:
-    """base register and constant offset of an address."""
-    if isinstance(expr, Binary) and expr.op in ("add", "sub"):
-        base, offset = _address(expr.a, bound)
-        step = bound.get(expr.b.name) if isinstance(expr.b, Operand) else expr.b.value if isinstance(expr.b, Num) else None
-        if isinstance(step, int):
-            return base, offset + (step if expr.op == "add" else -step)
-        return None, 0
-    if isinstance(expr, Operand):
-        return bound.get(expr.name), 0
-    if isinstance(expr, Reg):
-        return expr.name, 0
-    return None, 0
+    def change(self, said: Said | None, new: Unwound | None) -> list[str]:
+        """The directives that make what was said into what holds. Said nothing: the start."""
+        below, rules = said or (None, ())
+        before = dict(rules)
+        if new is None:
+            return [f".cfi_undefined\t{self.number(self.pc)}"] if said is None or self.pc in before else []
+        after = dict(new.rules)
+        out: list[str] = []
+        if below is None:
+            out.append(f".cfi_def_cfa\t{self.number(self.sp)}, {new.below:#x}")
+        elif below != new.below:
+            out.append(f".cfi_def_cfa_offset\t{new.below:#x}")
+        for register, at in after.items():
+            if register not in before or before[register] != at:
+                out.append(f".cfi_undefined\t{self.number(register)}" if at is None else f".cfi_offset\t{self.number(register)}, {at}")
+        out += [f".cfi_same_value\t{self.number(r)}" for r in before if r not in after and r != self.pc]
+        if self.pc not in after and (self.pc in before or said is None):
+            out.append(f".cfi_undefined\t{self.number(self.pc)}")
+        return out

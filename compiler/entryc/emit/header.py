@@ -16,6 +16,7 @@ from .notice import notice
 def emit_header(spec: Spec, code: Code) -> str:
     """The whole header."""
     out = [notice(spec, "/* {} */"), "#ifndef ENTRY_H", "#define ENTRY_H", ""]
+    out += _combinations(spec)
     out += _defines("Constants of the spec.", ((name, f"{v:#x}" if v > 9 else str(v)) for name, v in spec.constants.items()))
     out += _offsets(spec)
     out += ["#ifndef __ASSEMBLER__", "", "#include <stdbool.h>", "#include <stddef.h>", "#include <stdint.h>", "",
@@ -33,6 +34,25 @@ def emit_header(spec: Spec, code: Code) -> str:
     out += _hooks(spec)
     out += ["#ifdef __cplusplus", "}", "#endif", "", "#endif /* __ASSEMBLER__ */", "#endif /* ENTRY_H */"]
     return "\n".join(out) + "\n"
+
+
+def _combinations(spec: Spec) -> list[str]:
+    """Only the configurations of the spec are proved: other combinations of features do not compile."""
+    if not spec.features:
+        return []
+    out = ["/* The combinations of features that are proved. */"]
+    for index, configuration in enumerate(spec.configurations.values()):
+        terms = [f"{'' if name in configuration.features else '!'}defined(CONFIG_{name})" for name in spec.features]
+        lines, line = [], ("#if (" if index == 0 else "    (") + terms[0]
+        for term in terms[1:]:
+            if len(line) + len(term) > 84:
+                lines.append(line + " && \\")
+                line = "     " + term
+            else:
+                line += f" && {term}"
+        last = index == len(spec.configurations) - 1
+        out += [*lines, line + (")" if last else ") || \\") + f" /* {configuration.name} */" * last]
+    return [*out, "#else", '#error "no configuration of the spec has this combination of features"', "#endif", ""]
 
 
 def _defines(title: str, rows: Iterable[tuple[str, str]]) -> list[str]:

@@ -157,6 +157,7 @@ class Event:
     words: int                                  # words that it pushes before the registers: C reads them
     augments: tuple[str, ...]                   # pushed registers whose words hold more above the register's own bits
     error_always: bool                          # an error code is pushed last, whatever the event
+    anywhere: frozenset[int]                    # numbers that strike whatever the kernel does: nothing holds them off
     manual: str
     span: Span
 
@@ -175,7 +176,7 @@ class Return:
     pops: tuple[str, ...]
     effects: tuple[Assign, ...]
     requires: tuple[tuple[Expr, str], ...]
-    raises: tuple[str, ...]
+    raises: tuple[int, ...]                     # vectors of the faults that it can end in, in the kernel
     stops: tuple[str, ...]                      # forms that must follow it, against straight-line speculation
     manual: str
     span: Span

@@ -5,14 +5,15 @@ from __future__ import annotations
 from ..source.finding import Collector
 from ..source.text import Span
 from .build_steps import flat_steps
-from .expr import Binary, Expr, FrameRef, Num, SetupRef, constant, evaluate, is_constant, show, walk
+from .expr import Binary, Expr, FrameRef, Num, Reg, SetupRef, SlotRef, constant, evaluate, is_constant, show, walk
 from .names import near
 from .spec import Assert, Call, CStep, ExitTo, Frame, Goto, Handler, Jump, Label, Path, Room, Save, Spec, Through
 
 
 def check(spec: Spec, collector: Collector) -> None:
     """Run every rule."""
-    for rule in (_entries, _frames, _events, _saved, _setup, _choices, _clauses, _works, _handlers, _calls, _symbols, _tables, _reached, _described):
+    for rule in (_entries, _frames, _events, _saved, _setup, _choices, _clauses, _works, _handlers, _calls, _symbols, _tables, _reached, _described,
+                 _struck, _raised, _loaded):
         rule(spec, collector)
 
 
@@ -391,6 +392,56 @@ def _described(spec: Spec, collector: Collector) -> None:
                 rows.append(("an exit by origin", step.span))
     for what, span in rows:
         collector.error("E302", f"{what} belongs to a spec that describes a kernel's own code", span, "write: target existing, or target linux")
+
+
+def _struck(spec: Spec, collector: Collector) -> None:
+    """Vectors that nothing holds off: each has a stack of its own, and where the spec knows windows, its entry point is paranoid."""
+    if spec.target != "bare":
+        return
+    owners: dict[str, Path] = {}
+    for path in spec.of_kind("entry"):
+        if path.stack is not None:
+            other = owners.setdefault(path.stack, path)
+            if other is not path and path.guard == other.guard:
+                collector.error("E304", f"stack '{path.stack}' is entered by vector {other.number} and by vector {path.number}: "
+                                        "one would overwrite the other's frame", path.span, "give each a stack of its own",
+                                related=(("the other one", other.span),))
+        if path.event is None or path.number not in path.event.anywhere or path.paranoid or path.origin != "any":
+            continue
+        if any(p.paranoid for p in spec.paths.values()) or spec.boundaries:
+            collector.error("E305", f"vector {path.number} can strike where the kernel still has the user's state: its entry point has to be paranoid",
+                            path.span, f"write: entry NAME on vector {path.number} stack NAME paranoid {{ … }}")
+
+
+def _raised(spec: Spec, collector: Collector) -> None:
+    """What INT n may raise: no vector whose frame holds an error code, none that is kept for the machine."""
+    for path in spec.of_kind("entry"):
+        if path.user_may_raise and path.event is not None and path.number is not None:
+            if path.number in path.event.error_numbers:
+                collector.error("E306", f"user code may not raise vector {path.number}: a software interrupt pushes no error code, "
+                                        "and the frame would lie one word off", path.span)
+            elif path.number in path.event.anywhere:
+                collector.error("E306", f"user code may not raise vector {path.number}: its entry point believes the machine", path.span)
+
+
+def _loaded(spec: Spec, collector: Collector) -> None:
+    """A clause that compares with another value than the return instruction loads."""
+    for method in spec.methods.values():
+        path = spec.paths[method.exit]
+        row, frame = spec.return_of(path), spec.frame_of(path)
+        for effect in row.effects if row is not None and frame is not None else ():
+            parts = list(walk(effect.value))
+            if not any(isinstance(e, SetupRef) for e in parts) or any(isinstance(e, Reg) for e in parts) or not isinstance(effect.place, Reg):
+                continue
+            if any(isinstance(e, SetupRef) and e.name not in spec.setup for e in parts):
+                continue
+            value = evaluate(effect.value, lambda e: spec.setup[e.name][0] if isinstance(e, SetupRef) else 0)
+            for clause in method.clauses:
+                expr = clause.condition
+                if isinstance(expr, Binary) and expr.op == "eq" and isinstance(expr.a, SlotRef) and is_constant(expr.b) and frame is not None \
+                        and frame.slots[expr.a.slot].home == effect.place.name and constant(expr.b) != value and row is not None:
+                    collector.error("E307", f"{row.name} loads {value:#x} into {effect.place.name}, and this clause wants {constant(expr.b):#x}", clause.span,
+                                    "the program would go on with another selector than it had")
 
 
 __all__ = ["Num", "check", "flat_handler", "never"]

@@ -251,6 +251,7 @@ class _Loader:
         found = ("none", 0, 0)
         words, error_always = 0, False
         augments: tuple[str, ...] = ()
+        anywhere: frozenset[int] = frozenset()
         for item in trees(node)[1:]:
             if item.data == "found":
                 how, number, size = item.children
@@ -262,6 +263,8 @@ class _Loader:
                 pushes.append(str(item.children[0]))
             elif item.data == "push_words":
                 words = int_of(item.children[0])
+            elif item.data == "anywhere":
+                anywhere = frozenset(int_of(t) for t in item.children)
             elif item.data == "augments":
                 augments = tuple(str(t) for t in item.children)
             elif item.data == "push_error" and not trees(item, "range"):
@@ -276,13 +279,13 @@ class _Loader:
                 lost.update(str(t) for t in item.children)
         return Event(name, (int_of(ints[0]), int_of(ints[1])) if len(ints) == 2 else None, str(tokens(node, "ORIGIN")[0]), found,
                      tuple(stacks), tuple(pushes), frozenset(errors), tuple(effects), frozenset(lost),
-                     words, augments, error_always, text_of(tokens(node, "STRING")[0]), self.span(node))
+                     words, augments, error_always, anywhere, text_of(tokens(node, "STRING")[0]), self.span(node))
 
     def _return(self, node: Node) -> Return:
         pops: tuple[str, ...] = ()
         effects: list[Assign] = []
         requires: list[tuple[Expr, str]] = []
-        raises: tuple[str, ...] = ()
+        raises: tuple[int, ...] = ()
         stops: tuple[str, ...] = ()
         for item in trees(node):
             if item.data == "pop":
@@ -292,7 +295,7 @@ class _Loader:
             elif item.data == "requires":
                 requires.append((self.expressions.build(item.children[0]), text_of(item.children[1])))
             elif item.data == "raises":
-                raises = tuple(str(t) for t in item.children)
+                raises = tuple(int_of(t) for t in item.children)
             elif item.data == "stop":
                 stops = tuple(str(t) for t in item.children)
         name, origin, manual = tokens(node)

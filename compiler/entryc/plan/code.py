@@ -17,6 +17,17 @@ Value = str | int                               # register family, label or func
 
 
 @dataclass(frozen=True)
+class Unwound:
+    """Where the interrupted registers are at one point: the frame's end lies `below` bytes above sp, and (register, offset from it) for those in memory.
+
+    A register that is not named still holds its value; one without an offset is not known.
+    """
+
+    below: int
+    rules: tuple[tuple[str, int | None], ...]
+
+
+@dataclass(frozen=True)
 class Insn:
     """One instruction. Operands are given in the order of the form's parameters."""
 
@@ -26,6 +37,7 @@ class Insn:
     comment: str = ""                           # what the reader wants to know: the slot's name
     span: Span | None = None                    # the spec line that asked for it
     step: str = ""                              # id of the plan step
+    unwound: Unwound | None = None              # before it; None: sp is not near a frame
 
     def operand(self, name: str) -> Value:
         return self.operands[list(self.form.params).index(name)]
@@ -39,9 +51,6 @@ class LabelLine:
     kind: str                                   # entry, exit, inner, local, alias (a local name of the symbol before it)
     guard: Guard = frozenset()
     comment: str = ""
-    below: int | None = None                    # bytes from sp up to the frame's end; None: there is no frame yet
-    frame: str | None = None
-    saved: tuple[str, ...] = ()                 # slots that are written already
 
 
 @dataclass(frozen=True)

@@ -106,15 +106,17 @@ class Frames(States):
         assert m.below is not None
         opened: list[str] = []
         for slot, source in reversed(sources):
-            at = frame.size - m.below
+            at = frame.size - m.below - self.word * len(opened)
             if slot.offset + self.word != at:
                 self.error("E327", f"slot '{slot.name}' does not lie directly below what is saved already", step.span,
                            "save slots from the end of the frame downwards")
                 return
             if source is None:
                 opened.append(slot.name)
+                self.record(slot, None)
             if opened and (source is not None or slot is sources[0][0]):
                 self.emit(step, self.lower.adjust(self.sp, -self.word * len(opened)), f"{frame.name}.{', '.join(reversed(opened))}: not written here")
+                m.below += self.word * len(opened)
                 opened = []
             if source is not None:
                 if isinstance(source, CellRef):
@@ -132,8 +134,8 @@ class Frames(States):
                 if chosen is None:
                     raise NoForm(f"{self.arch.name} cannot push {show(source)}")
                 self.emit(step, [chosen], f"{frame.name}.{slot.name}")
-            m.below += self.word
-            self.record(slot, source)
+                m.below += self.word
+                self.record(slot, source)
 
     def save_by_store(self, step: Save, frame: Frame, sources: list[tuple[Slot, Expr | None]]) -> None:
         m = self.machine

@@ -10,7 +10,7 @@ from ..model.spec import Configuration, Frame, Path, Set, Spec, Step, SwitchStac
 from ..model.surroundings import Guard, StateNeed
 from ..source.finding import Collector
 from ..source.text import Span
-from .code import Insn, LabelLine, Line
+from .code import Insn, LabelLine, Line, Unwound
 from .lower import Lower, NoForm
 from .select import Chosen, can_push, pop_whole, push
 from .values import UNKNOWN, Machine, Value, derive_states, lacking, value_of
@@ -38,6 +38,7 @@ class Piece:
     transfers: list[Transfer] = field(default_factory=list)
     pieces: list[Piece] = field(default_factory=list)       # arms, placed after this piece
     owner: str = ""                                         # the path that an arm is part of
+    end: Unwound | None = None                              # how to unwind from a jump at its end
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Moves:
         self.open_windows: dict[str, Guard] = {}
         self.ended: str | None = None
         self.inside: tuple[str, ...] = ()       # the steps `through PATH` around the one at hand
+        self.end: Unwound | None = None         # how to unwind where the path went on elsewhere
         self.around: Guard = NONE               # their presence conditions
         self.labels: dict[str, int] = {}        # how many labels of a kind the path has
 
@@ -77,7 +79,37 @@ class Moves:
     def emit(self, step: Step, chosen: Iterable[Chosen], comment: str = "") -> None:
         identity = ":".join((type(step).__name__, *self.inside, str(step.span.line), str(step.span.column)))
         for form, operands in chosen:
-            self.lines.append(Insn(form, operands, step.guard | self.around, comment, step.span, identity))
+            self.lines.append(Insn(form, operands, step.guard | self.around, comment, step.span, identity, self.unwound()))
+
+    def unwound(self) -> Unwound | None:
+        """How to unwind from here, as the tracked values say."""
+        m = self.machine
+        if m.below is None or (m.frame is None and (self.path.event is None or not self.path.event.pushes)):
+            return None
+        places: dict[Value, int] = {}
+        homes: dict[str, str] = {}
+        if m.frame is not None:
+            frame = self.spec.frames[m.frame]
+            homes = {s.home: s.name for s in frame.slots.values() if s.home is not None}
+            places = {m.slots[s.name]: s.offset - frame.size for s in frame.slots.values() if s.name in m.slots and m.slots[s.name] != UNKNOWN}
+        elif self.path.event is not None and m.below >= self.word * len(self.path.event.pushes):
+            places = {Value("interrupted", home): -self.word * index for index, home in enumerate(self.path.event.pushes, 1)}
+        own = self.spec.frames.get(self.path.frame or m.frame or "")
+        homes = {s.home: s.name for s in own.slots.values() if s.home is not None} if own is not None else homes
+        rules: list[tuple[str, int | None]] = []
+        for register in self.arch.registers.values():
+            if "dwarf" not in register.facts:
+                continue
+            values = [m.arrival.get(register.name, Value("interrupted", register.name)), Value("interrupted", register.name)]
+            values += [Value("slot", homes[register.name])] if register.name in homes else []
+            at = next((places[v] for v in values if v in places and places[v] >= -m.below), None)       # not what was popped
+            if at is None and register.name in m.lost and m.frame is not None and homes.get(register.name) in m.slots:
+                at = self.spec.frames[m.frame].slots[homes[register.name]].offset - self.spec.frames[m.frame].size      # what the spec has in its place
+            if at is None and register.kind == "gpr" and m.regs.get(register.name) in values:
+                continue                        # it holds its value
+            if at is not None or register.kind == "gpr":
+                rules.append((register.name, at))
+        return Unwound(m.below, tuple(rules))
 
     # ---- windows ----
 

@@ -174,9 +174,8 @@ class _Planner:
 
     def _label(self, name: str, kind: str) -> list[Line]:
         """The global symbol, and where jumps go to it from within."""
-        start = self.planned[name].start
         path = self.spec.paths[name]
-        symbol = LabelLine(name, kind, path.guard, below=start.below, frame=start.frame, saved=tuple(start.slots))
+        symbol = LabelLine(name, kind, path.guard)
         jumped = kind == "exit" or (path.event is not None and path.event.found[0] == "table")
         return [symbol, LabelLine(local_label(name), "alias", path.guard)] if jumped else [symbol]
 
@@ -198,7 +197,7 @@ class _Planner:
         assert jump is not None
         holder = self.spec.paths.get(piece.owner or piece.name)
         guard = self.spec.paths[target].guard | (holder.guard if holder is not None else frozenset())
-        self.out.append(Insn(*jump, guard=guard, span=self.spec.paths[target].span, step=f"go:{piece.name}:{target}"))
+        self.out.append(Insn(*jump, guard=guard, span=self.spec.paths[target].span, step=f"go:{piece.name}:{target}", unwound=piece.end))
 
 
 def _targets(path: Path) -> list[str]:
@@ -338,15 +337,15 @@ def _keys(lines: list[Line]) -> list[tuple[object, ...]]:
             behind = line.name
         if isinstance(line, LabelLine):
             for index in padding:
-                out[index] = (*out[index], line.name)
+                out[index] = (out[index][0], line.name, *out[index][2:])
             padding = []
         if isinstance(line, Insn):
             out.append(("insn", behind, line.form.name, line.operands, line.step, line.guard))
         elif isinstance(line, LabelLine):
-            out.append(("label", line.name, line.kind, line.guard))
+            out.append(("label", line.name if not line.guard and line.kind != "inner" else behind, line.name, line.kind, line.guard))
         else:
             padding.append(len(out))
-            out.append((type(line).__name__, line))
+            out.append((type(line).__name__, "", line))
     return out
 
 
@@ -390,7 +389,10 @@ def _merge(spec: Spec, parts: dict[str, list[Line]], collector: Collector) -> li
             presence.setdefault(key, set()).add(name)
             before.setdefault(key, set()).update([last] if last is not None else [])
             last = key
-    order = {key: index for index, key in enumerate(lines)}
+    blocks: dict[object, int] = {}             # lines behind one label stay together, wherever a configuration has them first
+    for index, key in enumerate(lines):
+        blocks.setdefault(key[1], index)
+    order = {key: (blocks[key[1]], index) for index, key in enumerate(lines)}
     sorter = TopologicalSorter(before)
     try:
         sorter.prepare()
@@ -399,12 +401,12 @@ def _merge(spec: Spec, parts: dict[str, list[Line]], collector: Collector) -> li
         collector.error("E354", "the configurations disagree on the order of these steps", spans[0] if spans else Span(spec.source, 1, 1, 1, 2))
         return []
     merged: Merged = []
-    ready: list[int] = []
+    ready: list[tuple[int, int]] = []
     keys = list(lines)
     while sorter.is_active():
         for key in sorter.get_ready():
             heappush(ready, order[key])
-        key = keys[heappop(ready)]
+        key = keys[heappop(ready)[1]]
         merged.append((lines[key], presence[key]))
         sorter.done(key)
     merged = _unreached(spec, merged)

@@ -107,11 +107,11 @@ class States(Moves):
         overwritten = {*step.using, *(r for r in op.using if r in self.arch.gprs), *([step.keeping] if step.keeping is not None else [])}
         for register in sorted(overwritten):
             self.destroy(register, step.span)
-        self.op_steps(step, op.steps, values)
         for register in overwritten:
             m.regs[register] = UNKNOWN
             if register == self.sp:
                 m.below, m.stack = None, "user"         # no stack of the kernel's
+        self.op_steps(step, op.steps, values)
         if step.keeping is not None:
             m.regs[step.keeping] = Value("kept", state.name)
             m.kept[state.name] = step.keeping
@@ -177,8 +177,7 @@ class States(Moves):
         self.emit_op(step, part, code)
         self.decision(part.kind, part.span, None)
         self.op_steps(step, part.steps, values)
-        m = self.machine
-        self.lines.append(LabelLine(label, "local", step.guard | self.around | part.guard, below=m.below, frame=m.frame, saved=tuple(m.slots)))
+        self.lines.append(LabelLine(label, "local", step.guard | self.around | part.guard))
 
     # ---- decisions ----
 

@@ -62,7 +62,7 @@ class Walker(Frames):
         self.close_windows()
         if self.ended is None:
             self.error("E310", f"path '{path.name}' has no end", path.span, "end it with exit, goto, jump or return")
-        return Piece(path.name, self.lines, self.ended or None, start, self.transfers, self.pieces)
+        return Piece(path.name, self.lines, self.ended or None, start, self.transfers, self.pieces, end=self.end)
 
     def steps(self, steps: Iterable[Step]) -> None:
         todo = [s for s in steps if self.configuration.holds(s.guard)]
@@ -101,7 +101,7 @@ class Walker(Frames):
             self.jump(step)
         elif isinstance(step, Goto):
             self.transfers.append(Transfer(step.path, self.machine, step.span))
-            self.ended = step.path
+            self.ended, self.end = step.path, self.unwound()
         elif isinstance(step, ExitTo):
             self.exit_to(step)
         elif isinstance(step, Origin):
@@ -232,14 +232,14 @@ class Walker(Frames):
 
     def beside(self, label: str, step: Origin, machine: Machine, steps: Callable[[], None]) -> None:
         """An arm at a label: planned as a piece of its own, placed behind this one."""
-        outer_lines, outer_next, outer_windows = self.lines, self.ended, self.open_windows
+        outer_lines, outer_next, outer_windows, outer_end = self.lines, self.ended, self.open_windows, self.end
         self.machine, self.ended, self.open_windows = machine, None, {}
-        self.lines = [LabelLine(label, "local", step.guard, below=machine.below, frame=machine.frame, saved=tuple(machine.slots))]
+        self.lines = [LabelLine(label, "local", step.guard)]
         place = len(self.pieces)
         steps()
         self.close_windows()
-        self.pieces.insert(place, Piece(label, self.lines, self.ended or None, owner=self.path.name))
-        self.lines, self.ended, self.open_windows = outer_lines, outer_next, outer_windows
+        self.pieces.insert(place, Piece(label, self.lines, self.ended or None, owner=self.path.name, end=self.end))
+        self.lines, self.ended, self.open_windows, self.end = outer_lines, outer_next, outer_windows, outer_end
 
     def kernel_arms(self, step: Origin) -> None:
         """Kernel code was interrupted: is it at a place where its state is special?"""
@@ -274,6 +274,7 @@ class Walker(Frames):
             return
         for register in using:
             self.destroy(register, step.span)
+            m.regs[register] = UNKNOWN
         *first, last = conjuncts(boundary.condition)
         skip = f".L{self.path.name}_not_{boundary.name}"
         for part, target in [*((Binary(FLIPPED[c.op], c.a, c.b), skip) for c in first if isinstance(c, Binary) and c.op in FLIPPED), (last, label)]:
@@ -283,9 +284,7 @@ class Walker(Frames):
             self.emit(step, code, f"at {boundary.name}?")
             self.decision(boundary.kind, step.span, {e.name for e in tree(boundary.condition) if isinstance(e, Reg)})
         if first:
-            self.lines.append(LabelLine(skip, "local", step.guard, below=m.below, frame=m.frame, saved=tuple(m.slots)))
-        for register in using:
-            m.regs[register] = UNKNOWN
+            self.lines.append(LabelLine(skip, "local", step.guard))
 
     def interrupted_word(self, step: Step, expr: Expr) -> Expr:
         """Where the stack holds what a test reads: an interrupted register, or a word of a frame."""
@@ -353,7 +352,7 @@ class Walker(Frames):
     def exit_to(self, step: ExitTo) -> None:
         if not step.by_method:
             self.transfers.append(Transfer(step.targets[0], self.machine, step.span))
-            self.ended = step.targets[0]
+            self.ended, self.end = step.targets[0], self.unwound()
             return
         if len(step.targets) != 2:
             self.error("E337", f"an exit by method is among two, not {len(step.targets)}", step.span, "the first is taken unless C returns 0")
@@ -367,7 +366,7 @@ class Walker(Frames):
         self.decision("method", step.span, set())
         for target in step.targets:
             self.transfers.append(Transfer(target, self.machine.copy(), step.span))
-        self.ended = step.targets[0]
+        self.ended, self.end = step.targets[0], self.unwound()
 
     def return_(self, step: ReturnStep) -> None:
         m, path = self.machine, self.path

@@ -38,6 +38,7 @@ class Machine:
         self.address: Callable[[CellRef, State], Term] | None = None
         self.watch: tuple[StateNeed, ...] = ()  # facts that are looked at whenever a word of a stack is stored
         self.nested: dict[str, list[StateNeed]] = {}    # what an event that strikes anywhere may find: state -> its values; looked at before each instruction
+        self.before_each: Callable[[State], None] | None = None         # is shown the state before each instruction
         self.recording = False                  # keep what happens in order: for comparing two codes
         self.known: dict[tuple[Term, ...], bool] = {}
         self.sp = spec.arch.of_kind("stack")
@@ -344,6 +345,8 @@ class Machine:
         if instruction.problem is not None:
             raise Stuck(f"{instruction.text} at {state.pc:#x}: {instruction.problem}")
         state.trace.append(state.pc)
+        if self.before_each is not None:
+            self.before_each(state)
         for subject, values in self.nested.items():
             if not any(self.holds(state, self.fact(state, need)) for need in values):
                 state.faults.append(Access(state.pc, f"an event that strikes before {instruction.text} finds {subject} in none of its values"))

@@ -11,25 +11,33 @@ from ..image.image import Image
 from ..image.lift import Lifter
 from ..model.expr import Expr, Reg, show
 from ..model.spec import VECTOR_TABLE, Assert, Call, Configuration, Frame, Path, Spec
-from ..model.surroundings import ANY, ANYWHERE
+from ..model.surroundings import ANY, ANYWHERE, Boundary
+from ..source.text import Span
 from . import terms as T
-from .arrive import Arrivals, slot_var, top_of
+from .arrive import Arrivals, pushed, slot_var, top_of
 from .claims import Claim, Claims
-from .expect import Exit, Outline, origins, outline
+from .expect import Exit, Outline, Stage, origins, outline
 from .machine import Machine
 from .nested import Nested, nests
 from .solver import Solver
 from .state import Bytes, Ending, State, Stuck
 from .terms import Term
+from .unwind import Table, Unwinder
 from .verdict import ASSUMPTIONS, Report, Verdict
 
 __all__ = ["ASSUMPTIONS", "Report", "Run", "Solver", "Verdict", "verify"]
 
 
-def verify(spec: Spec, image: Image, configuration: Configuration, nesting: bool = False) -> Report:
-    """Prove every entry point and routine. Nothing here reads the plan. `nesting`: also that each instruction boundary is as `boundary anywhere` says."""
+def verify(spec: Spec, image: Image, configuration: Configuration, nesting: bool = False, unwind: Table | None = None) -> Report:
+    """Prove every entry point and routine. Nothing here reads the plan. `nesting`: also that each instruction boundary is as `boundary anywhere` says.
+
+    `unwind`: the rows of the assembled code; they are compared with the machine at each instruction.
+    """
     started = time.process_time()
     run = Run(spec, image, configuration)
+    if unwind is not None:
+        run.unwinder = Unwinder(run.machine, unwind)
+        run.machine.before_each = run.unwinder.look
     if nesting:
         run.nest()
     timings: dict[str, float] = {}
@@ -57,6 +65,7 @@ class Run:
         self.not_checked: list[str] = []
         self.exits_done: set[tuple[Any, ...]] = set()
         self.covered: set[int] = set()          # addresses of the instructions that some path ran
+        self.unwinder: Unwinder | None = None
         self.starts: list[State] | None = [] if keep else None      # the states that stretches of code were run from
 
     def nest(self) -> None:
@@ -90,7 +99,9 @@ class Run:
         boundaries = nests(self.spec, path)
         if boundaries:
             try:
+                looking, self.machine.before_each = self.machine.before_each, None
                 Nested(self, path, boundaries).check()
+                self.machine.before_each = looking
             except Stuck as problem:
                 self.not_checked.append(f"{path.name} within itself: {problem}")
 
@@ -153,6 +164,7 @@ class Run:
         for number, stage in enumerate(way.stages):
             target, last = stage.target, stage is way.stages[-1]
             reached, following, all_endings = False, [], []
+            self.unwinds_to(way, found, way.stages[:number])
             for state in states:
                 before = state.copy()
                 endings = self.run(state)
@@ -162,6 +174,9 @@ class Run:
                     if not claims.ending(ending, ending.kind if ending.kind in kinds else kinds[0], target.callee, target.span):
                         continue
                     reached = True
+                    if self.unwinder is not None and way.frame(self.spec) is not None and ending.kind == "call":
+                        claims.add("unwind", f"unwind information is there where {target.callee} is called", target.span,
+                                   T.boolean(ending.address not in self.unwinder.blind), ending.state)
                     address = claims.at_call(before if number == 0 else self.as_found(before, found), before, ending, stage, end)
                     if isinstance(target, Call) and address is not None:
                         if last:
@@ -174,6 +189,33 @@ class Run:
             if isinstance(target, Call) and target.move is not None:
                 end = top_of(target.move.stack)
         self.claims += claims.out
+        self.unwound(claims, way.path.span)
+
+    def unwinds_to(self, way: Outline, found: dict[str, Term], done: list[Stage]) -> None:
+        """What unwinding has to lead to on the way to C: what was interrupted, and what the frame says of what the CPU lost."""
+        if self.unwinder is None:
+            return
+        event = way.path.event
+        held = {r: pushed(self.spec.arch, event, r) if event is not None and r in event.pushes else found.get(r) for r in self.spec.arch.registers}
+        if event is not None:
+            for register in {*event.lost, *(e.place.name for e in event.effects if isinstance(e.place, Reg))}:
+                held[register] = None
+            for save in way.saves:
+                for name, _ in save.values:     # the frame keeps another value there
+                    held[self.spec.frames[save.frame].slots[name].home or ""] = None
+            if not event.pushes:
+                held = {r: v for r, v in held.items() if r and self.spec.arch.registers[r].kind == "gpr"}
+            elif event is not None and self.spec.arch.of_kind("pc") not in event.pushes:
+                held[self.spec.arch.of_kind("pc")] = None
+        for stage in done:                      # C has put other values into these slots
+            move = stage.target.move if isinstance(stage.target, Call) else None
+            for name in move.but if move is not None else ():
+                held[self.spec.frames[move.frame].slots[name].home or ""] = None        # type: ignore[union-attr]
+        self.unwinder.start((way.origin, way.arrival, len(done)), held.get)
+
+    def unwound(self, claims: Claims, span: Span) -> None:
+        if self.unwinder is not None:
+            self.claims += self.unwinder.claim(claims.stub, span)
 
     def direct(self, way: Outline, claims: Claims, start: State) -> None:
         """From the event to a return, without C."""
@@ -181,6 +223,7 @@ class Run:
             self.not_checked.append(f"{claims.stub}: its assumptions contradict each other")
             return
         first, step = start.copy(), way.exits[0].step
+        self.unwinds_to(way, {r: self.machine.read(start, r) for r in self.spec.arch.registers if r != self.spec.arch.of_kind("pc")}, [])
         endings, reached = self.run(start), False
         for ending in endings:
             if claims.ending(ending, "return", step.name, step.span):
@@ -189,6 +232,7 @@ class Run:
             self.covered.update(ending.state.trace)
         claims.reached(f"{step.name} is reached", step.span, reached, endings, first)
         self.claims += claims.out
+        self.unwound(claims, way.path.span)
 
     def run(self, start: State) -> list[Ending]:
         if self.starts is not None:
@@ -267,17 +311,38 @@ class Run:
         claims.add("method", f"{exit.method} can be chosen", exit.step.span, T.boolean(possible == "sat"), start, "its clauses contradict each other")
         before = start.copy()
         reached = False
+        frame = way.frame(self.spec)
+        if self.unwinder is not None and frame is not None:
+            homes = {s.home: slot_var(s.name) for s in frame.slots.values() if s.home is not None}
+            self.unwinder.start((way.origin, way.arrival, exit.path.name), homes.get)
         endings = self.run(start)
+        self.unwound(claims, exit.step.span)
         for ending in endings:
             if claims.ending(ending, "return", exit.step.name, exit.step.span):
                 reached = True
                 claims.at_return(before, ending, exit, way.frame(self.spec), address)
                 claims.faults(ending.state, f"only declared memory is touched up to {exit.step.name}", exit.step.span)
+                self.caught(claims, ending, exit)
             self.covered.update(ending.state.trace)
         claims.reached(f"{exit.step.name} is reached for {exit.method}", exit.step.span, reached, endings, before)
         for step in exit.path.steps:
             if isinstance(step, Assert) and not exit.by_origin and self.configuration.holds(step.guard):
                 self.asserted(claims, before, step, exit)
+
+    def caught(self, claims: Claims, ending: Ending, exit: Exit) -> None:
+        """A return to user mode that can fault has left the kernel's state already: some boundary tells the fault, for each of its vectors."""
+        row = self.spec.arch.return_row(exit.step.name, exit.path.origin or "any")
+        if row is None or not row.raises or exit.path.origin != "user" or not any(b.condition for b in self.spec.boundaries.values()):
+            return
+        pc = self.spec.arch.of_kind("pc")
+        def told(boundary: Boundary, number: int) -> bool:
+            if boundary.condition is None or number not in boundary.numbers or not self.configuration.holds(boundary.guard):
+                return False
+            holds = self.machine.value(_NOTHING, boundary.condition, lambda e: T.const(ending.address) if isinstance(e, Reg) and e.name == pc else None)
+            return holds is T.TRUE
+        missing = [number for number in row.raises if not any(told(b, number) for b in self.spec.boundaries.values())]
+        claims.add("fixup", f"a fault of {row.name} on the way to user mode is told from others", exit.step.span, T.boolean(not missing), ending.state,
+                   f"no boundary names vectors {', '.join(map(str, missing))} at {ending.address:#x}")
 
     def asserted(self, claims: Claims, start: State, step: Assert, exit: Exit) -> None:
         """Where the frame does not have what the exit asserts, the code stops: whatever C promised."""
