@@ -310,6 +310,10 @@ class _Handlers:
                 return [f"if (!{test[0]}({frame})) {{", kernel, "}"] if kernel else []
             other: Block = ["} else {", kernel] if kernel else []
             return [f"if ({test[0]}({frame})) {{", user, *other, "}"]
+        if step.verb == "require":
+            assert step.value is not None and step.call is not None
+            self.own((step.value,), frame)
+            return [f"if (!({expression(spec, step.value)}))", [self.call(step.call, handler)]]
         return self.dispatch(step, handler)
 
     def let(self, step: CStep) -> str:

@@ -222,6 +222,8 @@ class _CSide:
             return CStep("set", span, place=self.context.expr(node.children[0]), value=self.condition(node.children[1]))
         if kind == "dispatch":
             return self._dispatch(node, span)
+        if kind == "require":
+            return CStep("require", span, value=self.condition(node.children[0]), call=self.call(trees(node, "c_call")[0]))
         raise AssertionError(f"no meaning for the handler step {kind}")
 
     def _dispatch(self, node: Node, span: Span) -> CStep:

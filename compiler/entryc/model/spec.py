@@ -486,7 +486,7 @@ class CStep:
     """Base of handler statements. `verb` with its subject, see the fields used by each verb:
 
     enter/leave BRACKET; irqs on|off; syscalls TABLE; work NAME; choose CHOICE; do CALL; let NAME = REGISTER;
-    set SLOT = EXPR; origin (user, kernel bodies); dispatch VALUE { ranges -> body; else -> body }.
+    set SLOT = EXPR; origin (user, kernel bodies); dispatch VALUE { ranges -> body; else -> body }; require CONDITION else CALL.
     """
 
     verb: str

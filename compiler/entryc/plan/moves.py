@@ -229,7 +229,10 @@ class Moves:
         chosen, taken = push(self.arch, value), pop_whole(self.arch, flags, value.value)
         if chosen is None or taken is None:
             raise NoForm(f"{self.arch.name} cannot set its flags to {show(value)}")
-        self.emit(step, [chosen, taken], f"{flags} = {show(value)}")
+        self.emit(step, [chosen], f"{flags} = {show(value)}")
+        m.below += self.word
+        self.emit(step, [taken])
+        m.below -= self.word
         m.places = {name: value.value >> bit & 1 for name, (_, bit) in self.arch.places.items()}
 
     def point(self, step: Set, register: str, value: FrameRef) -> None:

@@ -127,6 +127,8 @@ class Steps:
         if step.verb == "origin" and spec.arch.origin is not None:
             user, kernel = self.steps(step.user, after), self.steps(step.kernel, after)
             return self.add(Pick(span, kernel, ((self.on_frame(spec.arch.origin), user),)))
+        if step.verb == "require" and step.value is not None and step.call is not None:
+            return self.test(step.value, after, self.call(step.call, after), span)
         if step.verb == "dispatch" and step.value is not None:
             arms, other = [], after
             for ranges, body in step.arms:
