@@ -39,7 +39,7 @@ def changed(name: str, folder: Path, old: str, new: str) -> Spec:
 
 # State that the lifter knows, or ignores, and that is in no claim: only a row of the .arch file admits an instruction.
 FOREIGN = [
-    ("x86_64", "movq %rax, %cr4"), ("x86_64", "movl %eax, %gs"), ("x86_64", "movl %eax, %ds"), ("x86_64", "pxor %xmm0, %xmm0"), ("x86_64", "fninit"),
+    ("x86_64", "movq %rax, %cr4"), ("x86_64", "movl %eax, %fs"), ("x86_64", "movl %eax, %ds"), ("x86_64", "pxor %xmm0, %xmm0"), ("x86_64", "fninit"),
     ("x86_64", "movq %rax, %dr7"), ("x86_64", "clts"), ("x86_64", "wbinvd"), ("x86_64", "cmovzq %rdx, %r12"), ("x86_64", "setz %bl"),
     ("arm64", "msr ttbr0_el1, x0"), ("arm64", "msr sctlr_el1, x0"), ("arm64", "msr spsel, #0"), ("arm64", "movi v0.16b, #0"), ("arm64", "msr fpcr, x1"),
 ]

@@ -5,7 +5,7 @@
 
 /* The combinations of features that are proved. */
 #if (!defined(CONFIG_SMAP)) || \
-    (defined(CONFIG_SMAP)) /* smap */
+	(defined(CONFIG_SMAP)) /* smap */
 #else
 #error "no configuration of the spec has this combination of features"
 #endif

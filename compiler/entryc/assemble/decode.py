@@ -10,9 +10,9 @@ from ..image.lift import LONGEST, Lifter
 from ..model.arch import Arch, Control, Form
 
 # What ends straight-line code, in the words of the .arch files, for each decoder.
-ICED_FLOW = {"UNCONDITIONAL_BRANCH": "jump", "INDIRECT_BRANCH": "jump", "CONDITIONAL_BRANCH": "branch", "RETURN": "return", "CALL": "call",
+ICED_FLOW = {"UNCONDITIONAL_BRANCH": "jump", "INDIRECT_BRANCH": "indirect", "CONDITIONAL_BRANCH": "branch", "RETURN": "return", "CALL": "call",
              "INDIRECT_CALL": "call", "INTERRUPT": "stop", "XBEGIN_XABORT_XEND": "branch", "EXCEPTION": "stop"}
-LIFTED_FLOW = {"BRANCH": "jump", "BRANCHIND": "jump", "CBRANCH": "branch", "CALL": "call", "CALLIND": "call", "RETURN": "return"}
+LIFTED_FLOW = {"BRANCH": "jump", "BRANCHIND": "indirect", "CBRANCH": "branch", "CALL": "call", "CALLIND": "call", "RETURN": "return"}
 
 
 @dataclass(frozen=True)

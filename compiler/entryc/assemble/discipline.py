@@ -131,6 +131,8 @@ class _Walker:
     def __init__(self, spec: Spec, image: Image, code: dict[int, Decoded], externs: frozenset[str], where: str) -> None:
         self.spec, self.code, self.where = spec, code, where
         self.declared = _declared(spec)
+        self.exits = [image.symbols[spec.methods[m].exit] for c in spec.choices.values() if c.by_address for m in c.methods
+                      if spec.methods[m].exit in image.symbols]
         self.places = {image.symbols[e.name]: b.kind for b in spec.boundaries.values() if b.condition is not None
                        for e in walk(b.condition) if isinstance(e, SymbolRef) and e.name in image.symbols}
         self.words = {constant(e.b): b.kind for b in spec.boundaries.values() if b.condition is not None for e in walk(b.condition)
@@ -179,6 +181,13 @@ class _Walker:
                 elif flow == "jump":
                     at = row.target or 0
                     continue
+                elif flow == "indirect" and called and self.exits and row.operands == dict.fromkeys(row.operands, self.spec.arch.abi.result):
+                    self.decisions.setdefault(at, "method")
+                    todo += [(target, called, path, before) for target in self.exits]
+                    break
+                elif flow == "indirect":
+                    self.error("D209", f"{name} jumps to what a register holds, at {at:#x}, and no choice of the spec is by address")
+                    break
                 elif flow == "branch":
                     kind = self.kind(before, called)
                     if self.decisions.setdefault(at, kind) != kind:

@@ -257,7 +257,7 @@ class _Handlers:
 
     def handler(self, handler: Handler) -> Block:
         frame = self.spec.frames[handler.frame]
-        result = f"uint{self.arch.result_bits}_t" if handler.choice else "void"
+        result = f"uint{self.spec.result_bits(handler.choice)}_t" if handler.choice else "void"
         lets = list(dict.fromkeys(s.subject for s in flat_handler(handler) if s.verb == "let"))
         body = self.steps(handler.steps, handler)
         uses = [s for s in body if not (isinstance(s, str) and s.startswith("__asm__"))]
@@ -289,6 +289,8 @@ class _Handlers:
         if step.verb in ("syscalls", "work"):
             return [f"{self.part(step.verb, step.subject, frame)}({frame});"]
         if step.verb == "choose":
+            if spec.choices[step.subject].by_address:
+                return self.addresses(spec.choices[step.subject], frame)
             return [f"return (uint{self.arch.result_bits}_t){self.part('choose', step.subject, frame)}({frame});"]
         if step.verb == "do":
             assert step.call is not None
@@ -315,6 +317,13 @@ class _Handlers:
             self.own((step.value,), frame)
             return [f"if (!({expression(spec, step.value)}))", [self.call(step.call, handler)]]
         return self.dispatch(step, handler)
+
+    def addresses(self, choice: Choice, frame: str) -> Block:
+        """From the method to the address of its exit path."""
+        out: Block = [f"switch ({self.part('choose', choice.name, frame)}({frame})) {{"]
+        for name in choice.methods[:-1]:
+            out += [f"case {upper(choice.name)}_{upper(name)}:", [f"return (uintptr_t){self.spec.methods[name].exit};"]]
+        return [*out, "default:", [f"return (uintptr_t){self.spec.methods[choice.methods[-1]].exit};"], "}"]
 
     def let(self, step: CStep) -> str:
         """Reading a system register: by the form that does exactly that."""

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from ..model.build_steps import flat_steps
 from ..model.check import flat_handler
-from ..model.expr import Expr, FrameRef, Num, Reg, SlotRef, rebuild, walk
-from ..model.spec import VECTOR_TABLE, Call, Frame, Jump, Memory, Spec
+from ..model.expr import Expr, FrameRef, Mem, Num, Reg, SlotRef, rebuild, walk
+from ..model.spec import VECTOR_TABLE, Call, Frame, Jump, Memory, Path, Set, Spec
 from ..plan.code import Code, LabelLine
 from .c_text import aligned, c_type, comment, declare, expression, prototype, remark, remarks, upper
 from .notice import notice
@@ -43,11 +43,11 @@ def _combinations(spec: Spec) -> list[str]:
     out = ["/* The combinations of features that are proved. */"]
     for index, configuration in enumerate(spec.configurations.values()):
         terms = [f"{'' if name in configuration.features else '!'}defined(CONFIG_{name})" for name in spec.features]
-        lines, line = [], ("#if (" if index == 0 else "    (") + terms[0]
+        lines, line = [], ("#if (" if index == 0 else "\t(") + terms[0]
         for term in terms[1:]:
-            if len(line) + len(term) > 84:
+            if len(line) + len(term) > 78:
                 lines.append(line + " && \\")
-                line = "     " + term
+                line = "\t " + term
             else:
                 line += f" && {term}"
         last = index == len(spec.configurations) - 1
@@ -147,6 +147,8 @@ def _choices(spec: Spec) -> list[str]:
         out += [remark(f"What C returns to choose {choice.name}; also the index of its counter."), "enum {"]
         out += [f"\t{upper(choice.name)}_{upper(m)} = {choice.index(m)}," for m in reversed(choice.methods)]
         out += ["};"]
+        if choice.by_address:
+            out += [f"extern const char {spec.methods[m].exit}[];" for m in dict.fromkeys(choice.methods)]
         names = clause_names(spec, choice.name)
         if names:
             out += [remark("The clause that refused: the index of its counter."), "enum {", *[f"\t{n} = {i}," for i, n in enumerate(names)], "};"]
@@ -161,12 +163,24 @@ def _symbols(spec: Spec, code: Code) -> list[str]:
     if any(isinstance(line, LabelLine) and line.name == VECTOR_TABLE for line in code.lines):
         out.append("extern const char entry_vectors[];")
     for path in spec.of_kind("routine"):
-        frame = spec.frames[path.frame or ""]
+        if path.frame is None:
+            out += ["", *_routine(spec, path)]
+            continue
+        frame = spec.frames[path.frame]
         out += ["", "/* Restores everything from the frame and goes to user mode. Call it with interrupts off. */",
                 prototype("void", path.name, [f"{frame.c_name} *{frame.name}"], " __attribute__((noreturn));")]
     out += ["", "/* Once, then on each CPU: what makes the CPU use the entry points. */", "void entry_setup(void);",
             prototype("void", "entry_setup_cpu", [f"struct {m} *{m}" for m in spec.memories], ";"), ""]
     return out + _windows(spec, code)
+
+
+def _routine(spec: Spec, path: Path) -> list[str]:
+    """Assembly that C calls, or that a frame of C's leads to."""
+    if path.resumed is not None:
+        return [remark(f"Where a struct {path.resumed} that C has made returns to; never called."), f"void {path.name}(void);"]
+    written = [s.place.address for s in flat_steps(path.steps) if isinstance(s, Set) and isinstance(s.place, Mem)]
+    params = [f"uint64_t {'*' if Reg(register) in written else ''}{name}" for name, register in zip(path.arguments, spec.arch.abi.args, strict=False)]
+    return [remark("Call it with interrupts off."), prototype("void", path.name, params, ";")]
 
 
 def _windows(spec: Spec, code: Code) -> list[str]:
@@ -228,7 +242,7 @@ def external_calls(spec: Spec) -> list[str]:
                 handler = spec.handlers.get(step.callee)
                 params = [f"{spec.frames[a.frame].c_name} *{a.frame}" if isinstance(a, FrameRef) else f"uint64_t a{i}" for i, a in enumerate(step.arguments)]
                 chooses = handler.choice if handler is not None else step.binds if isinstance(step, Call) else None
-                result = f"uint{spec.arch.result_bits}_t" if chooses else "void"
+                result = f"uint{spec.result_bits(chooses)}_t" if chooses else "void"
                 if isinstance(step, Call) and step.move is not None:
                     result = f"{spec.frames[step.move.frame].c_name} *"
                 out.append(prototype(result, step.callee, params, " __attribute__((noreturn));" if step.callee in ends else ";"))

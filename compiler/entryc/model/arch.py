@@ -61,7 +61,7 @@ class Swap:
 
 @dataclass(frozen=True)
 class Control:
-    """kind: call, jump, branch, return, stop. `target` is the operand that names the destination."""
+    """kind: call, jump, indirect (to what a register holds), branch, return, stop. `target` is the operand that names the destination."""
 
     kind: str
     target: str | None = None
@@ -107,7 +107,8 @@ class Form:
     spellings: dict[str, str]                   # dialect -> text, where it differs ("keystone")
     decodes: tuple[str, ...]                    # mnemonics that a disassembler prints for it
     effects: tuple[Effect, ...]
-    # overlay (this row is the semantics), event, clobbers_flags, described (generated code never uses it), encoded (its text is its bytes)
+    # overlay (this row is the semantics), event, clobbers_flags, described (generated code never uses it), encoded (its text is its bytes),
+    # c_return (back to a caller: followed where the caller is known), faults (may fault, whatever memory is mapped)
     traits: frozenset[str]
     manual: str
     span: Span

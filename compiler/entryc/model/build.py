@@ -143,7 +143,7 @@ class _Builder:
     def _labels(self) -> list[str]:
         """The symbols of all labels in paths."""
         out: list[str] = []
-        for node in self.each("entry", "path", "exit", "routine"):
+        for node in self.each("entry", "path", "exit", "routine", "resumed"):
             out += [f"{tokens(node, 'NAME')[0]}_{tokens(label, 'NAME')[0]}" for label in node.find_data("label")]
         return out
 
@@ -157,6 +157,7 @@ class _Builder:
                              ("after", self._after), ("stack", self._stack), ("sequence", build_ops.Ops(self.context).add),
                              ("boundary", self._boundary), ("special", around.boundary),
                              ("code", self._code), ("op", around.op), ("assume", around.assume), ("landing", around.landing),
+                             ("shadow_stacks", around.shadow_stacks),
                              ("decisions", self._decisions),
                              ("window", self._window)):
             for file, node in self._of((kind,)):
@@ -272,7 +273,7 @@ class _Builder:
             self.context.known(self.spec.methods, method, span, "method")
         if len(set(methods)) != len(methods):
             self.context.error("E215", f"choice '{name}' names a method twice", span)
-        self.spec.choices[name] = Choice(name, tuple(methods), span)
+        self.spec.choices[name] = Choice(name, tuple(methods), span, bool(tokens(node, "BY_ADDRESS")))
 
     def _frame(self, node: Node) -> None:
         name = str(tokens(node, "NAME")[0])

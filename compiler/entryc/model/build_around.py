@@ -87,6 +87,10 @@ class Around:
         if self.context.known(self.spec.arch.forms, form, span, "instruction form"):
             self.spec.landing = (form, self.context.guard(node))
 
+    def shadow_stacks(self, node: Node) -> None:
+        """shadow_stacks if FEATURE: the CPU keeps return addresses a second time."""
+        self.spec.shadow_stacks = (self.context.guard(node), self.context.span(node))
+
     def assume(self, node: Node) -> None:
         """assume CONDITION "reason"."""
         guard = self.context.guard(node)

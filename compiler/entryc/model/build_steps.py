@@ -8,9 +8,10 @@ from lark import Token, Tree
 
 from ..source.text import SourceFile, Span
 from .context import Context
-from .expr import Bit, Expr, Reg, SlotRef
+from .expr import Bit, Expr, Mem, Reg, SlotRef
 from .names import Node, first, int_of, text_of, tokens, trees
 from .spec import (
+    Adopt,
     Assert,
     Call,
     Clear,
@@ -69,7 +70,7 @@ def build(context: Context, items: list[tuple[SourceFile, Node]]) -> None:
             kinds[name] = _Kind(tuple(params), trees(node, "body")[0], file, context.span(node))
     for file, node in items:
         context.file = file
-        if node.data in ("entry", "vectors", "path", "exit", "routine"):
+        if node.data in ("entry", "vectors", "path", "exit", "routine", "resumed"):
             builder.add(node)
         if len(context.spec.paths) > MAX_PATHS:
             context.error("E004", f"the spec has more than {MAX_PATHS} paths", context.span(node))
@@ -82,7 +83,8 @@ class _Steps:
         self.context, self.spec, self.kinds = context, context.spec, kinds
 
     def add(self, node: Node) -> None:
-        {"entry": self._entry, "vectors": self._vectors, "path": self._path, "exit": self._exit, "routine": self._routine}[str(node.data)](node)
+        {"entry": self._entry, "vectors": self._vectors, "path": self._path, "exit": self._exit, "routine": self._routine,
+         "resumed": self._routine}[str(node.data)](node)
 
     def _put(self, path: Path) -> None:
         self.context.declare(self.spec.paths, path.name, path.span, "path")
@@ -212,10 +214,24 @@ class _Steps:
                        reason=text_of(tokens(given, "STRING")[0]) if given is not None else ""))
 
     def _routine(self, node: Node) -> None:
-        name, frame = (str(t) for t in tokens(node, "NAME")[:2])
+        """routine NAME(FRAME): to user mode; routine NAME(a, b): a C function; routine NAME from FRAME: where the return of such a frame leads to."""
+        name, *names = (str(t) for t in tokens(node, "NAME"))
         span, guard = self.context.span(node), self.context.guard(node)
-        self.context.known(self.spec.frames, frame, span, "frame")
-        self._put(Path(name, "routine", self.steps(trees(node, "body")[0], guard, _Scope(frame, {})), guard, span, frame=frame))
+        body, changed = trees(node, "body")[0], first(node, "changes")
+        changes = tuple(str(t) for t in tokens(changed, "NAME")) if changed is not None else ()
+        for register in changes:
+            self.context.known(self.spec.arch.registers, register, span, "register")
+        if node.data == "resumed":
+            self.context.known(self.spec.frames, names[0], span, "frame")
+            self._put(Path(name, "routine", self.steps(body, guard, _Scope(None, {})), guard, span, resumed=names[0]))
+        elif len(names) == 1 and names[0] in self.spec.frames:
+            self._put(Path(name, "routine", self.steps(body, guard, _Scope(names[0], {})), guard, span, frame=names[0]))
+        else:
+            if len(names) > len(self.spec.arch.abi.args):
+                self.context.error("E242", f"{self.spec.arch.name} passes at most {len(self.spec.arch.abi.args)} arguments in registers", span)
+            self.context.arguments = dict(zip(names, self.spec.arch.abi.args, strict=False))
+            self._put(Path(name, "routine", self.steps(body, guard, _Scope(None, {})), guard, span, arguments=tuple(names), changes=changes))
+            self.context.arguments = {}
 
     # ---- steps ----
 
@@ -291,15 +307,22 @@ class _Steps:
         if kind == "goto":
             return Goto(span, guard, str(tokens(node, "NAME")[0]))
         if kind == "do":
+            known = {**{n: o.guard for n, o in self.spec.ops.items()}, **{n: o.guard for n, o in self.spec.inlines.items() if not o.using and not o.keeping}}
             for token in tokens(node, "NAME"):
-                self.context.known(self.spec.ops, str(token), self.context.span(token), "op")
-            return [Do(span, guard | self.spec.ops[str(t)].guard, str(t)) for t in tokens(node, "NAME") if str(t) in self.spec.ops]
+                self.context.known(known, str(token), self.context.span(token), "op")
+            return [Do(span, guard | known[str(t)], str(t)) for t in tokens(node, "NAME") if str(t) in known]
         if kind == "through":
             return Through(span, guard, str(tokens(node, "NAME")[0]))
         if kind == "assertion":
             return Assert(span, guard, self.context.expr(next(c for c in trees(node) if c.data not in ("guard", "guard_not"))))
         if kind == "room":
             return Room(span, guard, int_of(tokens(node, "INT")[0]))
+        if kind == "adopt":
+            name = str(tokens(node, "NAME")[0])
+            scope.frame = name
+            return Adopt(span, guard, name, self.context.expr(node.children[1])) if self.context.known(self.spec.frames, name, span, "frame") else None
+        if kind == "set_mem":
+            return Set(span, guard, Mem(self.context.expr(node.children[0])), self.context.expr(node.children[1]), ())
         if kind in ("drop", "reframe"):
             name, *rest = (str(t) for t in (trees(node, "name")[0].children if kind == "drop" else tokens(node, "NAME")))
             if not self.context.known(self.spec.frames, name, span, "frame"):

@@ -162,6 +162,12 @@ def _choices(spec: Spec, collector: Collector) -> None:
             if not method.clauses:
                 collector.error("E282", f"method '{method.name}' has no clause: the methods after it are never used", method.span,
                                 "put it last, or say when it may be used")
+        if choice.by_address:
+            for what, found in (("the CPU keeps return addresses on a shadow stack", spec.shadow_stacks),
+                                ("indirect jumps have to land on " + (spec.landing[0] if spec.landing else ""), spec.landing)):
+                if found is not None:
+                    collector.error("E308", f"choice '{choice.name}' gives an address to jump to, and {what}", choice.span,
+                                    "let C return the index of the method: leave out 'by address'")
         for method in (*others, last):
             if spec.paths[method.exit].origin != "user":
                 collector.error("E283", f"method '{method.name}' returns to the kernel: '{method.exit}' is an exit to kernel", method.span)

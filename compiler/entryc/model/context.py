@@ -30,6 +30,7 @@ class Context:
         self.locals: set[str] = set()
         self.numbered = False                   # inside the body of an entry point with a number
         self.operands: frozenset[str] = frozenset()     # of the op whose body is at hand
+        self.arguments: dict[str, str] = {}     # of the routine at hand: name -> register
         self.labels: frozenset[str] = frozenset()       # symbols that labels in paths give
 
     def span(self, node: Node | Token) -> Span:
@@ -89,6 +90,8 @@ class Context:
         if not rest:
             if head in self.locals:
                 return Local(head, span=span)
+            if head in self.arguments:
+                return Reg(self.arguments[head], span=span)
             if head in self.operands:
                 return Operand(head, span=span)
             if head == "preset":

@@ -38,8 +38,8 @@ from .expr import Bit, Expr, HookCall, Indexed, Num, Operand, Reg, SetupRef, Sym
 from .names import Expressions, Node, first, int_of, near, text_of, tokens, trees
 
 ROLES = frozenset(["save", "restore", "clear", "move", "adjust", "switch", "fence", "call", "jump", "decide", "return", "stop", "mark"])
-TRAITS = frozenset(["overlay", "event", "clobbers_flags", "described", "encoded"])
-CONTROLS = frozenset(["call", "jump", "branch", "return", "stop"])
+TRAITS = frozenset(["overlay", "event", "clobbers_flags", "described", "encoded", "c_return", "faults"])
+CONTROLS = frozenset(["call", "jump", "indirect", "branch", "return", "stop"])
 IMMEDIATE = re.compile(r"([su])(\d+)$")
 
 
@@ -101,7 +101,7 @@ class _Loader:
         for item in (i for i in items if i.data == "register"):
             self._register(item)
         by = {kind: [i for i in items if i.data == kind] for kind in
-              ("arch", "word", "tools", "irqs", "padding", "abi", "struct", "setup", "hwstack", "origin", "event", "ret", "form", "sequence", "program",
+              ("arch", "word", "tools", "irqs", "padding", "abi", "struct", "setup", "hwstack", "origin", "event", "return_row", "form", "sequence", "program",
                "plain", "link", "relocation", "patching")}
         for kind in ("arch", "word", "tools", "irqs", "padding", "abi"):
             if len(by[kind]) != 1:
@@ -120,7 +120,7 @@ class _Loader:
         for name in by["irqs"][0].children:
             if str(name) not in forms:
                 self.collector.error("E103", f"there is no form '{name}'", self.span(name), near(str(name), forms))
-        returns = tuple(map(self._return, by["ret"]))
+        returns = tuple(map(self._return, by["return_row"]))
         for row in returns:
             for form in (row.name, *row.stops):
                 if form not in forms:

@@ -327,6 +327,14 @@ class Reframe(Step):
 
 
 @dataclass(frozen=True)
+class Adopt(Step):
+    """adopt FRAME at VALUE: the stack pointer goes to a whole frame that an earlier run of the routine left there."""
+
+    frame: str
+    at: Expr
+
+
+@dataclass(frozen=True)
 class ReturnStep(Step):
     """return by a return instruction of the CPU."""
 
@@ -358,6 +366,9 @@ class Path:
     stack: str | None = None                    # entry: the stack that the vector's gate names
     paranoid: bool = False                      # entry: it may interrupt the kernel anywhere
     placed: tuple[str, int] | None = None       # entry: symbol and displacement, when it has no symbol of its own
+    arguments: tuple[str, ...] = ()             # routine: what C passes, when that is no frame
+    changes: tuple[str, ...] = ()               # routine: registers of user mode that are others afterwards
+    resumed: str | None = None                  # routine: the frame whose return leads here, in place of a C function
 
     @property
     def number(self) -> int | None:
@@ -386,11 +397,12 @@ class Method:
 
 @dataclass(frozen=True)
 class Choice:
-    """choose NAME among A, B: tried in order; the last is the fallback and has no clause."""
+    """choose NAME among A, B: tried in order; the last is the fallback and has no clause. C gives an index, or the address of the exit path."""
 
     name: str
     methods: tuple[str, ...]
     span: Span
+    by_address: bool = False
 
     def index(self, method: str) -> int:
         """The number that C returns for a method: 0 is the fallback."""
@@ -562,6 +574,7 @@ class Spec:
     symbols: dict[str, SymbolAt] = field(default_factory=dict)
     assumes: tuple[Assume, ...] = ()
     landing: tuple[str, Guard] | None = None    # the form that every entry point starts with
+    shadow_stacks: tuple[Guard, Span] | None = None             # where the CPU checks return addresses
     stacks: dict[str, Stack] = field(default_factory=dict)
     frames: dict[str, Frame] = field(default_factory=dict)
     paths: dict[str, Path] = field(default_factory=dict)        # entries (expanded), paths, exits, routines, in order
@@ -584,6 +597,10 @@ class Spec:
     def of_kind(self, kind: str) -> list[Path]:
         """Paths of a kind, in the order written."""
         return [p for p in self.paths.values() if p.kind == kind]
+
+    def result_bits(self, choice: str | None) -> int:
+        """The width of what a C function returns that makes a choice."""
+        return self.arch.word if choice in self.choices and self.choices[str(choice)].by_address else self.arch.result_bits
 
     def leads_to(self, hardware: str, configuration: Configuration) -> Stack | None:
         """The stack that a hardware stack leads to."""

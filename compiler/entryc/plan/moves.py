@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ..model.expr import CellRef, Expr, FrameRef, Num, Reg, SlotRef, SymbolRef, constant, is_constant, show
+from ..model.expr import CellRef, Expr, FrameRef, Mem, Num, Reg, SlotRef, SymbolRef, constant, is_constant, show
 from ..model.spec import Configuration, Frame, Path, Set, Spec, Step, SwitchStack
 from ..model.surroundings import Guard, StateNeed
 from ..source.finding import Collector
@@ -84,7 +84,7 @@ class Moves:
     def unwound(self) -> Unwound | None:
         """How to unwind from here, as the tracked values say."""
         m = self.machine
-        if m.below is None or (m.frame is None and (self.path.event is None or not self.path.event.pushes)):
+        if m.below is None or (m.frame is None and not self.path.arguments and (self.path.event is None or not self.path.event.pushes)):
             return None
         places: dict[Value, int] = {}
         homes: dict[str, str] = {}
@@ -92,6 +92,8 @@ class Moves:
             frame = self.spec.frames[m.frame]
             homes = {s.home: s.name for s in frame.slots.values() if s.home is not None}
             places = {m.slots[s.name]: s.offset - frame.size for s in frame.slots.values() if s.name in m.slots and m.slots[s.name] != UNKNOWN}
+        elif self.path.arguments and m.below >= self.word:      # what called it has pushed where it goes on
+            places = {Value("interrupted", self.arch.of_kind("pc")): -self.word}
         elif self.path.event is not None and m.below >= self.word * len(self.path.event.pushes):
             places = {Value("interrupted", home): -self.word * index for index, home in enumerate(self.path.event.pushes, 1)}
         own = self.spec.frames.get(self.path.frame or m.frame or "")
@@ -183,6 +185,9 @@ class Moves:
             return
         if isinstance(place, Reg) and self.arch.registers[place.name].kind == "flags" and isinstance(value, Num):
             self.set_flags(step, value)
+            return
+        if isinstance(place, Mem) and isinstance(value, Reg) and isinstance(place.address, Reg):
+            self.emit(step, self.lower.store(place.address.name, 0, value), f"{show(place)} = {show(value)}")
             return
         if not isinstance(place, Reg):
             self.error("E318", f"{show(place)} cannot be set here", step.span)

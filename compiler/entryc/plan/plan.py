@@ -312,10 +312,15 @@ def _arrival_stack(spec: Spec, configuration: Configuration, machine: Machine, p
 def _routine(spec: Spec, path: Path) -> Machine:
     """A C function calls: contract c holds, the frame's address is the first argument."""
     arch = spec.arch
-    machine = Machine(origin="user")
-    for register in arch.registers:
-        machine.regs[register] = UNKNOWN
-    machine.regs[arch.abi.args[0]] = Value("frame", path.frame or "")
+    machine = Machine(origin="user" if path.frame is not None else "kernel")
+    for register in arch.registers.values():
+        machine.regs[register.name] = UNKNOWN
+        if path.arguments and register.kind == "gpr":
+            machine.regs[register.name] = Value("interrupted", register.name)           # the caller's
+        elif path.resumed is not None and register.name in arch.abi.preserved:
+            machine.regs[register.name] = Value("slot", register.name)
+    if path.frame is not None:
+        machine.regs[arch.abi.args[0]] = Value("frame", path.frame)
     machine.states = dict.fromkeys(spec.states)
     machine.places = dict.fromkeys(arch.places)
     for need in spec.contracts["c"]:
@@ -324,6 +329,16 @@ def _routine(spec: Spec, path: Path) -> Machine:
         elif need.subject in machine.places:
             machine.places[need.subject] = int(need.value)
     machine.stack = "interrupted"
+    if path.arguments:
+        machine.below = arch.abi.return_address
+        machine.slots = {s.name: Value("interrupted", arch.of_kind("pc")) for f in spec.frames.values() for s in f.hardware if s.home == arch.of_kind("pc")}
+        for name in arch.abi.args[:len(path.arguments)]:
+            machine.regs[name] = Value("argument", name)
+        for name in arch.gprs:
+            if name not in arch.abi.preserved and machine.regs[name].kind == "interrupted":
+                machine.regs[name] = UNKNOWN
+    elif path.resumed is not None:
+        machine.below = 0
     return machine
 
 

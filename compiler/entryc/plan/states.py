@@ -195,6 +195,10 @@ class States(Moves):
 
     # ---- ops that are called ----
 
+    def do_inline(self, step: Do) -> None:
+        """The steps of an op without operands."""
+        self.op_steps(step, self.spec.inlines[step.op].steps, {})
+
     def do(self, step: Do) -> None:
         """call SYMBOL: what it needs holds, what it changes is new."""
         m, op = self.machine, self.spec.ops[step.op]

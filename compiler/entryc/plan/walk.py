@@ -11,6 +11,7 @@ from ..model.arch import Control, Return
 from ..model.expr import FLIPPED, Binary, Cast, Expr, FrameRef, Mem, Num, Reg, SlotRef, rebuild, show
 from ..model.expr import walk as tree
 from ..model.spec import (
+    Adopt,
     Call,
     Clear,
     Configuration,
@@ -109,9 +110,11 @@ class Walker(Frames):
         elif isinstance(step, ReturnStep):
             self.return_(step)
         elif isinstance(step, Do):
-            self.do(step)
+            self.do_inline(step) if step.op in self.spec.inlines else self.do(step)
         elif isinstance(step, Drop):
             self.drop(step)
+        elif isinstance(step, Adopt):
+            self.adopt(step)
         elif isinstance(step, Reframe):
             self.reframe(step)
         elif isinstance(step, Through):
@@ -354,6 +357,16 @@ class Walker(Frames):
             self.transfers.append(Transfer(step.targets[0], self.machine, step.span))
             self.ended, self.end = step.targets[0], self.unwound()
             return
+        if self.by_address(step):
+            jump = find(self.arch, Control("indirect", self.arch.abi.result))
+            if jump is None:
+                raise NoForm(f"{self.arch.name} has no jump to what a register holds")
+            self.emit(step, [jump], "the exit that C has chosen")
+            self.decision("method", step.span, set())
+            for target in step.targets:
+                self.transfers.append(Transfer(target, self.machine.copy(), step.span))
+            self.ended = ""
+            return
         if len(step.targets) != 2:
             self.error("E337", f"an exit by method is among two, not {len(step.targets)}", step.span, "the first is taken unless C returns 0")
             self.ended = ""
@@ -367,6 +380,10 @@ class Walker(Frames):
         for target in step.targets:
             self.transfers.append(Transfer(target, self.machine.copy(), step.span))
         self.ended, self.end = step.targets[0], self.unwound()
+
+    def by_address(self, step: ExitTo) -> bool:
+        """Does C choose among these exits by their addresses?"""
+        return any(c.by_address and tuple(self.spec.methods[m].exit for m in c.methods) == step.targets for c in self.spec.choices.values())
 
     def return_(self, step: ReturnStep) -> None:
         m, path = self.machine, self.path
@@ -386,7 +403,7 @@ class Walker(Frames):
                     self.error("E339", f"'{step.name}' pops {' '.join(row.pops)}: frame '{frame.name}' does not end with them", step.span)
                     return
             self.drop_to(step, frame, frame.size - len(row.pops) * self.word)
-        elif row.pops:
+        elif row.pops and not (path.arguments and m.frame is None and m.below == self.word * len(row.pops)):
             self.error("E321", f"'{step.name}' pops a frame, but sp does not point into one", step.span)
         m.states = after_effects(self.spec, m.states, row.effects)
         for need, actual in (row for row in self.lacking(self.leaving(str(origin))) if row[1] != KEPT):
@@ -408,6 +425,16 @@ class Walker(Frames):
         at = [s for s in frame.slots.values() if s.offset >= frame.size - self.machine.below][:len(row.pops)]
         values = [self.machine.slots.get(s.name) for s in at]
         return [Value("slot", homes.get(home, "")) for home in row.pops] == values and at[-1].offset + self.word < frame.size
+
+    def adopt(self, step: Adopt) -> None:
+        """On to the stack of an earlier run of the routine."""
+        m, frame = self.machine, self.spec.frames[step.frame]
+        if not isinstance(step.at, Reg):
+            raise NoForm(f"a frame is adopted at what a register holds: {show(step.at)} is none")
+        self.destroy(self.sp, step.span)
+        self.emit(step, self.lower.move(self.sp, step.at), f"{step.frame} of the other")
+        m.frame, m.below, m.outer = step.frame, frame.size, None
+        m.slots = {s: Value("slot", s) for s in frame.slots}
 
     def reframe(self, step: Reframe) -> None:
         """The words at the stack pointer are the hardware slots of another frame."""

@@ -419,6 +419,8 @@ class Arrivals:
             bits = self.arch.result_bits
             high_bits = T.var("C.result.high", 64 - bits)
             machine.write(state, abi.result, T.concat(high_bits, T.const(exit.index, bits)))
+        if exit.symbol is not None:
+            machine.write(state, abi.result, T.const(self.machine.lifter.image.symbols.get(exit.symbol, 0)))
         for clause in exit.clauses:
             state.conditions.append(self.meaning(clause.condition, 2, {}))
         if exit.condition is not None:

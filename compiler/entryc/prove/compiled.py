@@ -409,11 +409,11 @@ class _Proof:
     def method(self, choice: Choice, state: CState, span: Span) -> None:
         """The index that is returned, against the clauses on the frame in memory."""
         slots = {s: self.runner.slot(state, s) for s in self.frame.slots}
-        bits = self.arch.result_bits
+        bits = self.spec.result_bits(choice.name)
         index = T.extract(self.runner.read(state, self.arch.abi.result), 0, bits)
-        wanted = T.const(choice.index(choice.methods[-1]), bits)
+        wanted = self.result_of(choice, choice.methods[-1])
         for name in choice.methods:
-            number, clauses = T.const(choice.index(name), bits), self.spec.methods[name].clauses
+            number, clauses = self.result_of(choice, name), self.spec.methods[name].clauses
             chosen = T.eq(index, number)
             if chosen is T.FALSE:
                 continue
@@ -427,10 +427,17 @@ class _Proof:
             holds = T.TRUE
             for clause in self.spec.methods[name].clauses:
                 holds = T.band(holds, self.values.truth(clause.condition, slots, {}))
-            wanted = T.ite(holds, T.const(choice.index(name), bits), wanted)
+            wanted = T.ite(holds, self.result_of(choice, name), wanted)
         self.add("method", "the index is that of the first method whose clauses hold", choice.span, T.eq(index, wanted), state,
                  f"the index returned is {T.show(index)}")
         self.counters(choice, slots, index, state, span)
+
+    def result_of(self, choice: Choice, method: str) -> Term:
+        """What C returns for a method: its index, or the address of its exit path."""
+        bits = self.spec.result_bits(choice.name)
+        if choice.by_address:
+            return T.const(self.run.image.symbols.get(self.spec.methods[method].exit, 0), bits)
+        return T.const(choice.index(method), bits)
 
     def counters(self, choice: Choice, slots: dict[str, Term], index: Term, state: CState, span: Span) -> None:
         """One is added to the counter of the method, and to that of the clause that refused each one before it."""
@@ -443,7 +450,7 @@ class _Proof:
                 refused.append(T.band(holds, T.not_(truth)))
                 holds = T.band(holds, truth)
             before = T.band(before, T.not_(holds))
-        taken = [T.eq(index, T.const(i, index.width)) for i in range(len(choice.methods))]
+        taken = [T.eq(index, self.result_of(choice, name)) for name in reversed(choice.methods)]
         for area in state.areas.values():
             for row in self.spec.memories[area.memory].counters.values() if area.memory is not None else ():
                 if row.choice != choice.name:

@@ -45,6 +45,7 @@ class Exit:
     condition: Term | None = None               # when C leaves it to the frame
     given: Expr | None = None                   # what C promises of the frame
     by_origin: bool = False                     # C leaves it to the frame
+    symbol: str | None = None                   # C gives the address of this path
 
 
 @dataclass
@@ -194,8 +195,9 @@ def _exits(spec: Spec, step: ExitTo, target: Call | Jump | None, configuration: 
         path = spec.paths[name]
         returns = [s for s in path.steps if isinstance(s, ReturnStep) and configuration.holds(s.guard)]
         index = len(step.targets) - 1 - position if step.by_method else None
+        by_address = choice is not None and choice.by_address and step.by_method
         method = spec.methods[choice.methods[position]] if choice is not None and step.by_method else None
         for found in returns[:1]:
-            out.append(Exit(path, found, index, method.name if method else name, method.clauses if method else (),
-                            given=step.given, by_origin=step.by_origin))
+            out.append(Exit(path, found, None if by_address else index, method.name if method else name, method.clauses if method else (),
+                            given=step.given, by_origin=step.by_origin, symbol=name if by_address else None))
     return out

@@ -38,6 +38,8 @@ class Machine:
         self.address: Callable[[CellRef, State], Term] | None = None
         self.watch: tuple[StateNeed, ...] = ()  # facts that are looked at whenever a word of a stack is stored
         self.nested: dict[str, list[StateNeed]] = {}    # what an event that strikes anywhere may find: state -> its values; looked at before each instruction
+        self.caller: str | None = None          # the routine that is run as a C function: its return ends the run
+        self.may_fault: Callable[[State, Instruction], None] | None = None      # is shown each instruction that may fault
         self.before_each: Callable[[State], None] | None = None         # is shown the state before each instruction
         self.recording = False                  # keep what happens in order: for comparing two codes
         self.known: dict[tuple[Term, ...], bool] = {}
@@ -372,12 +374,14 @@ class Machine:
                 # The lifter may know it, but its registers may not be ours, and nothing compared it with an emulator.
                 raise Stuck(f"{instruction.text} at {state.pc:#x}: no row of the .arch file describes it")
             return self.operations(state, instruction, following)
+        if self.may_fault is not None and "faults" in form.traits:
+            self.may_fault(state, instruction)
         self.move_ghosts(state, form.name, instruction)
         if self.recording and (form.traits & {"overlay", "event"} or form.role in ("fence", "switch", "return", "stop")):
             state.events.append(("form", form.name))
         if form.name == self.opens_irqs:
             state.faults.append(Access(state.pc, f"{instruction.text} lets interrupts in, and no step of the spec does"))
-        if form.role == "return":
+        if form.role == "return" and not ("c_return" in form.traits and self.caller is None):
             return Ending("return", form.name, state, state.pc)
         if form.role == "stop" and "overlay" in form.traits:
             return Ending("stop", instruction.text, state, state.pc)
@@ -495,6 +499,10 @@ class Machine:
                 raise Stuck(f"{instruction.text}: a branch inside one instruction")
             condition = T.extract(self.get(state, unique, op.inputs[1]), 0, 1)
             return True, self.branch(state, op.inputs[0].offset, following, condition)
+        target = self.get(state, unique, op.inputs[0])
+        if op.name == "BRANCHIND" and target.value is not None and self.lifter.image.bytes_at(target.value, 1):
+            state.pc = target.value
+            return True, None
         raise Stuck(f"{instruction.text}: a jump to a computed address")
 
     def go(self, state: State, instruction: Instruction, target: int, following: int | None) -> Ending | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..image.image import Image
 from ..image.lift import Lifter
-from ..model.expr import Expr, Reg, show
+from ..model.expr import Expr, Reg, SlotRef, show, walk
 from ..model.spec import VECTOR_TABLE, Assert, Call, Configuration, Frame, Path, Spec
 from ..model.surroundings import ANY, ANYWHERE, Boundary
 from ..source.text import Span
@@ -19,6 +19,7 @@ from .claims import Claim, Claims
 from .expect import Exit, Outline, Stage, origins, outline
 from .machine import Machine
 from .nested import Nested, nests
+from .routines import Routines
 from .solver import Solver
 from .state import Bytes, Ending, State, Stuck
 from .terms import Term
@@ -89,6 +90,12 @@ class Run:
 
     def path(self, path: Path) -> None:
         """All claims of an entry point or routine."""
+        if path.arguments:
+            Routines(self).called(path)
+            return
+        if path.resumed is not None:
+            Routines(self).resumed(path)
+            return
         if path.kind == "routine":
             self.routine(path)
             return
@@ -285,7 +292,7 @@ class Run:
             kept = tuple(self.machine.read(ending.state, r) for r in self.spec.arch.abi.preserved)
             states = tuple(self.machine.read(ending.state, m.register) for name in self.spec.keeps.get(target.contract, ())
                            for ms in self.spec.states[name].values.values() for m in ms if m.register)
-            key = (pc, address, sp, kept, states, exit.path.name, exit.index, way.origin, way.arrival, target.contract)
+            key = (pc, address, sp, kept, states, exit.path.name, exit.index, exit.symbol, way.origin, way.arrival, target.contract)
             if key in self.exits_done:
                 continue
             self.exits_done.add(key)
@@ -334,15 +341,17 @@ class Run:
         row = self.spec.arch.return_row(exit.step.name, exit.path.origin or "any")
         if row is None or not row.raises or exit.path.origin != "user" or not any(b.condition for b in self.spec.boundaries.values()):
             return
-        pc = self.spec.arch.of_kind("pc")
-        def told(boundary: Boundary, number: int) -> bool:
-            if boundary.condition is None or number not in boundary.numbers or not self.configuration.holds(boundary.guard):
-                return False
-            holds = self.machine.value(_NOTHING, boundary.condition, lambda e: T.const(ending.address) if isinstance(e, Reg) and e.name == pc else None)
-            return holds is T.TRUE
-        missing = [number for number in row.raises if not any(told(b, number) for b in self.spec.boundaries.values())]
+        missing = [n for n in row.raises if not any(n in b.numbers and self.tells(b, ending.address) for b in self.spec.boundaries.values())]
         claims.add("fixup", f"a fault of {row.name} on the way to user mode is told from others", exit.step.span, T.boolean(not missing), ending.state,
                    f"no boundary names vectors {', '.join(map(str, missing))} at {ending.address:#x}")
+
+    def tells(self, boundary: Boundary, address: int) -> bool:
+        """Does a special boundary say that code at an address was interrupted?"""
+        pc = self.spec.arch.of_kind("pc")
+        if boundary.condition is None or not self.configuration.holds(boundary.guard) or any(isinstance(e, SlotRef) for e in walk(boundary.condition)):
+            return False
+        holds = self.machine.value(_NOTHING, boundary.condition, lambda e: T.const(address) if isinstance(e, Reg) and e.name == pc else None)
+        return holds is T.TRUE
 
     def asserted(self, claims: Claims, start: State, step: Assert, exit: Exit) -> None:
         """Where the frame does not have what the exit asserts, the code stops: whatever C promised."""
