@@ -14,7 +14,7 @@ from ..model.build import load_spec
 from ..model.spec import Configuration, Spec
 from ..model.surroundings import ANYWHERE
 from ..plan.code import Code
-from ..plan.plan import decision_sites, plan_spec
+from ..plan.plan import plan_spec
 from ..source.finding import Collector, Finding, Findings
 from . import output, render
 
@@ -117,7 +117,7 @@ def build(path: Path, out: Path, say: Speaker, *, check: bool = False, prove: bo
         findings += results.findings
         record.extra["assembled"] = results.rows
         say.say(results.table)
-        _say_decisions(spec, say)
+        _say_decisions(spec, code, say)
         if not any(f.level == "error" for f in findings):
             findings += _prove(spec, results.images, say, record, results.objects)
     if any(f.level == "error" for f in findings):
@@ -132,8 +132,8 @@ def build(path: Path, out: Path, say: Speaker, *, check: bool = False, prove: bo
     return findings
 
 
-def _say_decisions(spec: Spec, say: Speaker) -> None:
-    sites = decision_sites(spec)
+def _say_decisions(spec: Spec, code: Code, say: Speaker) -> None:
+    sites = code.decisions
     say.say(f"decisions in assembly: {len(sites)} of {sum(d.most for d in spec.decisions.values())} declared")
     for site in sites:
         reason = spec.decisions[site.kind].reason if site.kind in spec.decisions else "not declared"

@@ -13,6 +13,7 @@ from ..emit.init import emit_init
 from ..emit.layout import emit_layout
 from ..emit.listing import emit_listing
 from ..emit.manifest import emit_manifest
+from ..emit.overview import emit_overview, emit_states
 from ..model.spec import Spec
 from ..plan.code import Code
 from . import output
@@ -28,6 +29,8 @@ def render(spec: Spec, code: Code) -> dict[str, str]:
         "entry.layout": emit_layout(spec),
         "entry.lst": emit_listing(spec, code),
         "entry.mk": emit_fragment(spec),
+        "entry.md": emit_overview(spec, code),
+        "entry.svg": emit_states(spec, code),
     }
     for configuration in spec.configurations.values():
         files[f"entry.{configuration.name}.s"] = flat_text(spec, code, configuration)

@@ -73,12 +73,37 @@ class OrgLine:
 Line = Insn | LabelLine | AlignLine | OrgLine
 
 
+@dataclass(frozen=True)
+class Moment:
+    """What is so after a step of a path: for pictures and tables. `arm`: who was interrupted, where the path tells it."""
+
+    path: str
+    arm: str
+    text: str                                   # the step as the spec has it
+    stack: str
+    states: tuple[tuple[str, str], ...]
+    code: int                                   # instructions that it became
+    kind: str                                   # step, call, exit, return
+
+
+@dataclass(frozen=True)
+class DecisionSite:
+    """A decision in assembly: its kind, where, and what does not exist yet there."""
+
+    kind: str
+    path: str
+    span: Span
+    missing: tuple[str, ...]
+
+
 @dataclass
 class Code:
-    """All entry code of a spec, every guard still present."""
+    """All entry code of a spec, every guard still present; every decision in it, over all configurations; what is so along each path, in one."""
 
     arch: Arch
     lines: list[Line] = field(default_factory=list)
+    decisions: list[DecisionSite] = field(default_factory=list)
+    moments: list[Moment] = field(default_factory=list)
 
     def flat(self, configuration: Configuration) -> list[Line]:
         """The lines of one configuration."""

@@ -10,7 +10,7 @@ from ..model.spec import Configuration, Frame, Path, Set, Spec, Step, SwitchStac
 from ..model.surroundings import Guard, StateNeed
 from ..source.finding import Collector
 from ..source.text import Span
-from .code import Insn, LabelLine, Line, Unwound
+from .code import DecisionSite, Insn, LabelLine, Line, Moment, Unwound
 from .lower import Lower, NoForm
 from .select import Chosen, can_push, pop_whole, push
 from .values import UNKNOWN, Machine, Value, derive_states, lacking, value_of
@@ -41,16 +41,6 @@ class Piece:
     end: Unwound | None = None                              # how to unwind from a jump at its end
 
 
-@dataclass(frozen=True)
-class DecisionSite:
-    """A decision in assembly: its kind, where, and what does not exist yet there."""
-
-    kind: str
-    path: str
-    span: Span
-    missing: tuple[str, ...]
-
-
 class Moves:
     """State and moves of a path being planned in one configuration."""
 
@@ -59,9 +49,11 @@ class Moves:
         self.configuration, self.collector = configuration, collector
         self.lower = Lower(spec)
         self.decisions: list[DecisionSite] = []
+        self.moments: list[Moment] = []
         self.sp = spec.arch.of_kind("stack")
         self.word = spec.arch.word_bytes
         self.by_push = can_push(spec.arch)
+        self.unwinding = [(r.name, r.kind == "gpr", Value("interrupted", r.name)) for r in spec.arch.registers.values() if "dwarf" in r.facts]
 
         self.path: Path
         self.machine: Machine
@@ -99,18 +91,17 @@ class Moves:
         own = self.spec.frames.get(self.path.frame or m.frame or "")
         homes = {s.home: s.name for s in own.slots.values() if s.home is not None} if own is not None else homes
         rules: list[tuple[str, int | None]] = []
-        for register in self.arch.registers.values():
-            if "dwarf" not in register.facts:
-                continue
-            values = [m.arrival.get(register.name, Value("interrupted", register.name)), Value("interrupted", register.name)]
-            values += [Value("slot", homes[register.name])] if register.name in homes else []
-            at = next((places[v] for v in values if v in places and places[v] >= -m.below), None)       # not what was popped
-            if at is None and register.name in m.lost and m.frame is not None and homes.get(register.name) in m.slots:
-                at = self.spec.frames[m.frame].slots[homes[register.name]].offset - self.spec.frames[m.frame].size      # what the spec has in its place
-            if at is None and register.kind == "gpr" and m.regs.get(register.name) in values:
+        for name, general, interrupted in self.unwinding:
+            values = [m.arrival.get(name, interrupted), interrupted, Value("slot", homes[name]) if name in homes else interrupted]
+            if general and m.regs.get(name) in values and not any(v in places for v in values):
                 continue                        # it holds its value
-            if at is not None or register.kind == "gpr":
-                rules.append((register.name, at))
+            at = next((places[v] for v in values if v in places and places[v] >= -m.below), None)       # not what was popped
+            if at is None and name in m.lost and m.frame is not None and homes.get(name) in m.slots:
+                at = self.spec.frames[m.frame].slots[homes[name]].offset - self.spec.frames[m.frame].size       # what the spec has in its place
+            if at is None and general and m.regs.get(name) in values:
+                continue
+            if at is not None or general:
+                rules.append((name, at))
         return Unwound(m.below, tuple(rules))
 
     # ---- windows ----

@@ -12,8 +12,8 @@ from ..model.spec import VECTOR_TABLE, Configuration, Path, Spec
 from ..model.surroundings import ANY, ANYWHERE, Guard
 from ..source.finding import Collector
 from ..source.text import Span
-from .code import AlignLine, Code, Insn, LabelLine, Line, OrgLine
-from .moves import DecisionSite, Piece, Transfer, local_label
+from .code import AlignLine, Code, DecisionSite, Insn, LabelLine, Line, Moment, OrgLine
+from .moves import Piece, Transfer, local_label
 from .select import find
 from .values import UNKNOWN, Machine, Value, after_effects, join
 from .walk import Walker
@@ -26,10 +26,16 @@ def plan_spec(spec: Spec, collector: Collector | None = None) -> Code:
     collector = collector or Collector()
     per_configuration: dict[str, list[Line]] = {}
     most: dict[str, int] = dict.fromkeys(spec.decisions, 0)
+    decisions: list[DecisionSite] = []
+    found: list[Moment] = []
+    shown = richest(spec)
     for configuration in spec.configurations.values():
         planner = _Planner(spec, configuration, collector)
         per_configuration[configuration.name] = planner.lines()
         collector.stop_if_failed()
+        _sites(decisions, planner.walker.decisions)
+        if configuration is shown:
+            found = planner.walker.moments
         most = {kind: max(count, len([d for d in planner.walker.decisions if d.kind == kind])) for kind, count in most.items()}
     for kind, count in most.items():
         declared = spec.decisions[kind]
@@ -38,21 +44,35 @@ def plan_spec(spec: Spec, collector: Collector | None = None) -> Code:
     collector.stop_if_failed()
     lines = _merge(spec, per_configuration, collector)
     collector.stop_if_failed()
-    return Code(spec.arch, lines)
+    return Code(spec.arch, lines, decisions, _moments(spec, found))
 
 
-def decision_sites(spec: Spec) -> list[DecisionSite]:
-    """Every decision that stands in assembly, over all configurations."""
-    out: list[DecisionSite] = []
-    for configuration in spec.configurations.values():
-        planner = _Planner(spec, configuration, Collector())
-        planner.lines()
-        seen: dict[tuple[str, str, Span], int] = {}
-        for site in planner.walker.decisions:
-            key = (site.kind, site.path, site.span)
-            seen[key] = seen.get(key, 0) + 1
-            if seen[key] > len([d for d in out if (d.kind, d.path, d.span) == key]):
-                out.append(site)
+def _sites(out: list[DecisionSite], found: list[DecisionSite]) -> None:
+    """Add the decisions of a configuration that earlier ones do not have."""
+    seen: dict[tuple[str, str, Span], int] = {}
+    for site in found:
+        key = (site.kind, site.path, site.span)
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] > len([d for d in out if (d.kind, d.path, d.span) == key]):
+            out.append(site)
+
+
+def richest(spec: Spec) -> Configuration:
+    """The configuration with the most states to show."""
+    return max(spec.configurations.values(), key=lambda c: sum(c.holds(s.guard) for s in spec.states.values()))
+
+
+def _moments(spec: Spec, found: list[Moment]) -> list[Moment]:
+    """Entry points of one body are told once."""
+    rows: dict[str, list[Moment]] = {}
+    for moment in found:
+        rows.setdefault(moment.path, []).append(moment)
+    out: list[Moment] = []
+    bodies: dict[tuple[object, ...], str] = {}
+    for path in spec.paths.values():
+        mine = rows.get(path.name, [])
+        if mine and bodies.setdefault(tuple((m.arm, m.text, m.stack) for m in mine), path.name) == path.name:
+            out += mine
     return out
 
 

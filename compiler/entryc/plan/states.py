@@ -10,10 +10,10 @@ from ..model.inline import Inline, OpDecide, OpInsn, OpSet, OpStep, replaced
 from ..model.spec import Do, SetState, State, Step
 from ..model.surroundings import ANY, KEPT, WORD_MASK
 from ..source.text import Span
-from .code import Insn, LabelLine
+from .code import DecisionSite, Insn, LabelLine
 from .code import Value as Operands
 from .lower import NoForm
-from .moves import DecisionSite, Moves
+from .moves import Moves
 from .select import Chosen, branch, find
 from .values import UNKNOWN, Value
 

@@ -36,7 +36,7 @@ from ..model.spec import (
     Through,
 )
 from ..model.surroundings import ANY, ANYWHERE, KEPT, Boundary, Guard, Move, StateNeed
-from .code import LabelLine, Line
+from .code import Insn, LabelLine, Line, Moment
 from .frames import Frames
 from .lower import NoForm
 from .moves import NONE, Piece, Transfer, local_label
@@ -72,14 +72,28 @@ class Walker(Frames):
                 self.error("E311", "this step is never reached", step.span)
                 return
             try:
-                before = len(self.collector.findings)
+                before, written = len(self.collector.findings), len(self.lines)
                 self.step(step, todo[index + 1:])
+                self.note(step, written)
             except NoForm as problem:
                 self.error("E312", str(problem), step.span)
             if len(self.collector.findings) > before and self.ended is None:
                 self.ended = ""         # what follows would only repeat the mistake
                 return
             self.mark_windows(step.guard | self.around)
+
+    def note(self, step: Step, written: int) -> None:
+        """Keep what is so after a step."""
+        if isinstance(step, (Origin, Through, Label)):
+            return
+        m = self.machine
+        kinds = {"call": (Call, Jump), "exit": (ExitTo, Goto), "return": (ReturnStep,)}
+        kind = next((k for k, types in kinds.items() if isinstance(step, types)), "step")
+        states = tuple((name, value or "?") for name, value in m.states.items() if self.configuration.holds(self.spec.states[name].guard))
+        code = len([line for line in self.lines[written:] if isinstance(line, Insn)])
+        arm = m.arrival_name or (m.origin if self.path.origin == "any" or self.path.kind == "path" else "") or ""
+        text = " ".join(step.span.snippet.split("#")[0].split())
+        self.moments.append(Moment(self.path.name, arm, text, m.stack, states, code, kind))
 
     def step(self, step: Step, rest: list[Step]) -> None:
         if isinstance(step, SetState):

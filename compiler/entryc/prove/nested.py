@@ -136,7 +136,7 @@ class Nested:
         last = outer.last
         assert last is not None
         first = next((i for i, words in enumerate(sent) if words), len(sent))
-        whole = [words for words in sent[first:] if words.keys() != frame_words or any(words[o] is not sent[-1][o] for o in words)]
+        whole = [words for words in sent[first:] if words.keys() != frame_words or any(words[o] is not sent[-1].get(o) for o in words)]
         claims.add("nesting", "from one boundary before C on, each inner event sends the outer run round again", self.span,
                    T.boolean(first <= outer.called and not whole), last, f"from {self.where(outer.states[min(first, len(sent) - 1)])} on")
         late = [offset for index, offset in outer.stores if offset in frame_words and index >= first]

@@ -1,0 +1,145 @@
+"""entry.md: every entry point, path and exit in tables, for people; entry.svg: the same as a picture of states. Both come from the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from xml.sax.saxutils import escape
+
+from ..model.build_steps import flat_steps
+from ..model.expr import show
+from ..model.spec import Call, ExitTo, Goto, Jump, Path, Spec, Through
+from ..plan.code import Code, Moment
+from ..plan.plan import richest
+from .notice import notice
+
+ROW, TEXT, STRIPE = 20, 430, 92                 # height of a step, width of its text, width of a state's column
+TINTS = {"user": "#c2410c", "kernel": "#15803d", "ours": "#15803d", "kept": "#6d28d9", "?": "#6b7280"}
+
+
+def emit_overview(spec: Spec, code: Code) -> str:
+    """The tables."""
+    out = [f"<!-- {notice(spec, '{}')} -->", "", f"# Entry points, paths and exits of {spec.name}", "",
+           "`entry.svg` shows the states along each path.", "",
+           *_table(("entry point", "event", "from", "stack", "C functions", "exits"), _entries(spec)), "", "## Exits", "",
+           *_table(("exit", "to", "instruction", "used by"), _exits(spec)), ""]
+    if spec.choices:
+        out += ["## Methods", "", *_table(("choice", "method", "when", "reason"), _methods(spec)), ""]
+    if spec.boundaries:
+        out += ["## Special places", "", *_table(("place", "vectors", "told by"), _places(spec)), ""]
+    out += ["## Decisions in assembly", "", *_table(("kind", "path", "why it cannot be C"), _decisions(spec, code)), "", "## Configurations", "",
+            *_table(("configuration", "features"), ((c.name, ", ".join(sorted(c.features)) or "none") for c in spec.configurations.values())), ""]
+    return "\n".join(out)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    def line(cells: Iterable[str]) -> str:
+        return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
+    return [line(head), line("---" for _ in head), *map(line, rows)]
+
+
+def _code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{n}`" for n in dict.fromkeys(names)) or "—"
+
+
+def _reached(spec: Spec, path: Path) -> list[Path]:
+    """The path with all that its gotos lead to."""
+    out, todo = [], [path]
+    while todo:
+        current = todo.pop(0)
+        if current not in out:
+            out.append(current)
+            todo += [spec.paths[s.path] for s in flat_steps(current.steps) if isinstance(s, (Goto, Through))]
+    return out
+
+
+def _entries(spec: Spec) -> Iterable[tuple[str, ...]]:
+    entries = spec.of_kind("entry")
+    for _, group in groupby(entries, key=lambda p: (p.span, p.event.name if p.event else "")):
+        rows = list(group)
+        first, numbers = rows[0], [p.number for p in rows if p.number is not None]
+        event = first.event.name if first.event is not None else ""
+        steps = [s for p in _reached(spec, first) for s in flat_steps(p.steps)]
+        calls = [s.callee for s in steps if isinstance(s, (Call, Jump))]
+        exits = [t for s in steps if isinstance(s, ExitTo) for t in s.targets]
+        name = first.name if len(rows) == 1 else f"{first.name} … {rows[-1].name}"
+        yield (f"`{name}`", event + (f" {_ranges(numbers)}" if numbers else ""), first.origin or "",
+               (first.stack or "—") + (", paranoid" if first.paranoid else ""), _code(calls), _code(exits))
+
+
+def _ranges(numbers: list[int]) -> str:
+    """0–7, 9, 11–255."""
+    out: list[str] = []
+    for _, group in groupby(enumerate(sorted(numbers)), key=lambda row: row[1] - row[0]):
+        run = [n for _, n in group]
+        out.append(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}")
+    return ", ".join(out)
+
+
+def _exits(spec: Spec) -> Iterable[tuple[str, ...]]:
+    for path in spec.of_kind("exit"):
+        row = spec.return_of(path)
+        users = [p.name for p in spec.paths.values() if p.number in (None, 0) or p.span != spec.paths.get("vector_0", p).span
+                 for s in flat_steps(p.steps) if isinstance(s, ExitTo) and path.name in s.targets]
+        yield f"`{path.name}`", path.origin or "", f"`{row.name}`" if row is not None else "", _code(users)
+
+
+def _methods(spec: Spec) -> Iterable[tuple[str, ...]]:
+    for choice in spec.choices.values():
+        for name in choice.methods:
+            method = spec.methods[name]
+            if not method.clauses:
+                yield f"`{choice.name}`", f"`{name}` by `{method.exit}`", "otherwise", ""
+            for clause in method.clauses:
+                yield f"`{choice.name}`", f"`{name}` by `{method.exit}`", f"`{show(clause.condition)}`", clause.reason
+
+
+def _places(spec: Spec) -> Iterable[tuple[str, ...]]:
+    for boundary in spec.boundaries.values():
+        yield boundary.name, _ranges(sorted(boundary.numbers)) or "all paranoid ones", f"`{show(boundary.condition)}`" if boundary.condition else "—"
+
+
+def _decisions(spec: Spec, code: Code) -> Iterable[tuple[str, ...]]:
+    for site in code.decisions:
+        yield site.kind, f"`{site.path}`", spec.decisions[site.kind].reason if site.kind in spec.decisions else "not declared"
+
+
+# ---- the picture ----
+
+def emit_states(spec: Spec, code: Code) -> str:
+    """One block a path and arm, one row a step; a column for the stack and for each state, coloured by whose it is."""
+    configuration = richest(spec)
+    rows = code.moments
+    names = [n for n, s in spec.states.items() if configuration.holds(s.guard)]
+    columns = ["stack", *names]
+    width = TEXT + STRIPE * len(columns) + 20
+    body: list[str] = []
+    y = 44
+    for (path, arm), group in groupby(rows, key=lambda m: (m.path, m.arm)):
+        y += ROW
+        body.append(f'<text class="head" x="10" y="{y}">{escape(path)}{escape(f" from {arm}") if arm else ""}</text>')
+        for moment in group:
+            y += ROW
+            body += _row(moment, columns, y)
+    height = y + 20
+    head = [f'<text class="dim" x="{TEXT + STRIPE * i}" y="30">{escape(name)}</text>' for i, name in enumerate(columns)]
+    style = ("text { font: 12px ui-monospace, Menlo, Consolas, monospace; fill: #1c2128 } .head { font-weight: 600 } .dim { fill: #57606a } "
+             ".call { font-weight: 600 } rect { stroke: none } @media (prefers-color-scheme: dark) { text { fill: #e0e3e8 } .dim { fill: #9aa4b0 } }")
+    title = f"States along the paths of {spec.name}, configuration {configuration.name}"
+    return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">',
+                      f"<title>{escape(title)}</title>", f"<style>{style}</style>", f'<text class="dim" x="10" y="30">{escape(title)}</text>',
+                      *head, *body, "</svg>"]) + "\n"
+
+
+def _row(moment: Moment, columns: list[str], y: int) -> list[str]:
+    states = dict(moment.states)
+    text = moment.text if len(moment.text) <= 56 else moment.text[:55] + "…"
+    mark = ' class="call"' if moment.kind != "step" else ""
+    out = [f'<text{mark} x="22" y="{y}"><title>{escape(moment.text)}</title>{escape(text)}</text>']
+    for index, name in enumerate(columns):
+        value = moment.stack if name == "stack" else states.get(name, "?")
+        tint = TINTS.get(value, "#1d4ed8")
+        x = TEXT + STRIPE * index
+        out.append(f'<rect x="{x}" y="{y - 14}" width="{STRIPE - 4}" height="{ROW - 2}" fill="{tint}" fill-opacity="0.22"/>'
+                   f'<text x="{x + 4}" y="{y}">{escape(value)}</text>')
+    return out
