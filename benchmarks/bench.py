@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SPEC = ROOT / "specs" / "x86_64.entry"
+SPEC = ROOT / "specs" / "x86_64-small.entry"
 HEAD = 'language 1; arch x86_64; target bare; license "MIT"\n'
 FRAME = "frame regs { gprs; vector = number else 0; error = error_code else 0; hardware }\n"
 

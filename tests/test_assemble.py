@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import spec_file
 from entryc.assemble import keystone, second
 from entryc.driver import assembled
 from entryc.emit.asm import flat_lines, kernel_text
@@ -41,7 +42,7 @@ def arm() -> Arch:
 
 
 def planned(name: str) -> tuple[Spec, Code]:
-    spec = load_spec(SPECS / f"{name}.entry")
+    spec = load_spec(spec_file(name))
     return spec, plan_spec(spec, Collector())
 
 

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import SPECS
+from conftest import spec_file
 from entryc.driver.render import render
 from entryc.model.build import load_spec
 from entryc.plan.plan import plan_spec
@@ -21,7 +21,7 @@ HOOK = r"\bschedule\b"
 
 def edited(folder: Path, pattern: str, new: str) -> tuple[list[Finding], dict[str, str]]:
     """The findings, or the files, of the x86-64 spec with few vectors after an edit that has to match."""
-    text = (SPECS / "x86_64.entry").read_text().replace("vectors 0..255 raised by user 3 4", "vectors 7..9 raised by user 9")
+    text = spec_file("x86_64").read_text().replace("vectors 0..255 raised by user 3 4", "vectors 7..9 raised by user 9")
     changed, count = re.subn(pattern, lambda _: new, text)
     assert count, pattern
     path = folder / "case.entry"

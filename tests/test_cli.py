@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import SPECS
+from conftest import SPECS, spec_file
 from entryc.cli import main
 
 UNIKERNEL = (SPECS / "unikernel.entry").read_text()
@@ -24,7 +24,7 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
 def test_check_and_layout(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(SPECS / "arm64.entry")]) == 0
     assert "16 entry points" in capsys.readouterr().out
-    assert main(["layout", str(SPECS / "x86_64.entry")]) == 0
+    assert main(["layout", str(spec_file("x86_64"))]) == 0
     shown = capsys.readouterr().out
     assert "struct regs {" in shown
     assert "/* size: 176, a multiple of 16, members: 22 */" in shown

@@ -92,7 +92,7 @@ def test_shipped_specs(name: str, configuration: str) -> None:
 
 
 def test_decisions_of_the_kernel_spec() -> None:
-    assert sorted(check("x86_64", "base").decisions.values()) == ["method", "origin"]
+    assert sorted(check("x86_64-small", "base").decisions.values()) == ["method", "origin"]
     assert check("arm64", "base").decisions == {}
     assert check("unikernel", "base").decisions == {}
 
@@ -122,7 +122,7 @@ def test_decisions_of_the_kernel_spec() -> None:
     (instead("jmp .Ltrap", "jmp .Ltrap", "int3", "cld"), "D205"),
 ])
 def test_x86(change: Change, expected: str) -> None:
-    assert expected in codes(check("x86_64", "base", change))
+    assert expected in codes(check("x86_64-small", "base", change))
 
 
 def test_a_branch_is_judged_on_every_way_to_it() -> None:
@@ -132,8 +132,8 @@ def test_a_branch_is_judged_on_every_way_to_it() -> None:
         first, second = (i for i, line in enumerate(out) if line.startswith("call do_trap"))
         return [*out[:first + 1], "testb %al, %al", ".Lmiddle:", "jz return_to_user", *out[first + 1:second + 1],
                 *(["jmp .Lmiddle"] if stolen else []), *out[second + 1:]]
-    assert "test" not in check("x86_64", "base", lambda lines: change(lines, False)).decisions.values()
-    result = check("x86_64", "base", lambda lines: change(lines, True))
+    assert "test" not in check("x86_64-small", "base", lambda lines: change(lines, False)).decisions.values()
+    result = check("x86_64-small", "base", lambda lines: change(lines, True))
     assert "test" in result.decisions.values() and "D206" in codes(result)
 
 
@@ -164,18 +164,18 @@ def test_every_slot_of_the_table_is_followed() -> None:
 
 
 def test_a_missing_symbol_is_found() -> None:
-    spec, image, names = assembled("x86_64", "base")
+    spec, image, names = assembled("x86_64-small", "base")
     fewer = replace(image, symbols={n: a for n, a in image.symbols.items() if n != "syscall_64"})
     assert "D204" in codes(discipline.check(spec, fewer, spec.configurations["base"], names))
 
 
 def test_an_undeclared_function_is_no_function() -> None:
-    spec, image, names = assembled("x86_64", "base")
+    spec, image, names = assembled("x86_64-small", "base")
     assert "D209" in codes(discipline.check(spec, image, spec.configurations["base"], names - {"do_trap"}))
 
 
 def test_undeclared_decisions_are_found() -> None:
-    spec, image, names = assembled("x86_64", "base")
+    spec, image, names = assembled("x86_64-small", "base")
     bare = replace(spec, decisions={})
     result = discipline.check(bare, image, spec.configurations["base"], names)
     assert [f.code for f in result.findings] == ["D206", "D206"]
@@ -192,7 +192,7 @@ def test_decoders_that_disagree_are_found(monkeypatch: pytest.MonkeyPatch, answe
 
 
 def test_decoders_that_disagree_on_flow_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec, image, names = assembled("x86_64", "base")
+    spec, image, names = assembled("x86_64-small", "base")
     honest = decode._second
 
     def moved(*arguments: object) -> tuple[int, str, int | None]:
@@ -207,6 +207,6 @@ def test_decoders_that_disagree_on_flow_are_found(monkeypatch: pytest.MonkeyPatc
 
 
 def test_few_lines_for_one_cause() -> None:
-    spec, image, _ = assembled("x86_64", "base")
+    spec, image, _ = assembled("x86_64-small", "base")
     result = discipline.check(spec, image, spec.configurations["base"], frozenset())
     assert len([f for f in result.findings if f.code == "D209"]) <= discipline.MOST + 1

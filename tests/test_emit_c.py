@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import spec_file
 from entryc.driver.render import render
 from entryc.emit.c_text import comment, expression, remarks
 from entryc.emit.fragment import depfile
@@ -44,7 +45,7 @@ needs_host_cc = pytest.mark.skipif(HOST_CC is None, reason="no C compiler")
 
 @cache
 def spec_of(name: str) -> Spec:
-    return load_spec(ROOT / "specs" / f"{name}.entry")
+    return load_spec(spec_file(name))
 
 
 @cache
@@ -344,7 +345,7 @@ def test_index_mask(x86: Host) -> None:
 
 
 def test_holes_in_a_table(tmp_path: Path) -> None:
-    text = (ROOT / "specs" / "x86_64.entry").read_text().replace("    4 sys_set_base(2)\n", "").replace("    2 sys_yield(0)\n    3 sys_getpid(0)\n", "")
+    text = spec_file("x86_64").read_text().replace("    4 sys_set_base(2)\n", "").replace("    2 sys_yield(0)\n    3 sys_getpid(0)\n", "")
     source = files_of_text(tmp_path, text)["entry.c"]
     assert "[2 ... 4] = native_missing," in source and "native_table[10]" in source
 
@@ -608,9 +609,9 @@ handler trap(regs) {{ {step} }}
 
 def test_outputs_depend_on_the_spec_alone(tmp_path: Path) -> None:
     for name in SPECS:
-        copy = tmp_path / "elsewhere" / f"{name}.entry"
+        copy = tmp_path / "elsewhere" / spec_file(name).name
         copy.parent.mkdir(exist_ok=True)
-        copy.write_bytes((ROOT / "specs" / f"{name}.entry").read_bytes())
+        copy.write_bytes(spec_file(name).read_bytes())
         spec = load_spec(copy)
         again = render(spec, plan_spec(spec))
         assert again == files_of(name)

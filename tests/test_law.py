@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SPECS
+from conftest import ROOT, SPECS, spec_file
 from entryc import resources
 from entryc.driver.render import render
 from entryc.model.build import load_spec
@@ -86,7 +86,7 @@ def test_alpha_renaming(name: str, tmp_path: Path) -> None:
         for old, new in names.items():
             text = re.sub(rf"(?<![\w.]){old}(?!\w)", new, text)
         return text
-    text = (SPECS / f"{name}.entry").read_text()
+    text = spec_file(name).read_text()
     (tmp_path / f"{name}.entry").write_text(text)
     renamed = tmp_path / "renamed" / f"{name}.entry"
     renamed.parent.mkdir()

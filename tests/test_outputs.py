@@ -14,7 +14,7 @@ from entryc.driver.render import render
 from entryc.model.build import load_spec
 from entryc.plan.plan import plan_spec
 
-NAMES = ("x86_64", "arm64")
+NAMES = ("x86_64", "x86_64-small", "arm64")
 
 
 def files_of(name: str) -> dict[str, str]:

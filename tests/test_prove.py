@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SPECS, assemble, small_x86
+from conftest import SPECS, assemble, small_x86, spec_file
 from entryc.driver.assembled import LOW, assemble_flat_images
 from entryc.image.image import Image
 from entryc.model.build import load_spec
@@ -79,7 +79,7 @@ PLANTED: list[tuple[str, Edit, str]] = [
 
 
 def spec_for(name: str, folder: Path) -> tuple[Spec, str]:
-    return (small_x86(folder), "smap") if name == "x86_64" else (load_spec(SPECS / f"{name}.entry"), "base")
+    return (small_x86(folder), "smap") if name == "x86_64" else (load_spec(spec_file(name)), "base")
 
 
 def proved(name: str, folder: Path, edit: Edit | None = None) -> tuple[Spec, Image, Report]:
@@ -90,7 +90,7 @@ def proved(name: str, folder: Path, edit: Edit | None = None) -> tuple[Spec, Ima
 
 @pytest.mark.parametrize("name", ["x86_64", "arm64", "unikernel"])
 def test_shipped_specs_are_proved(name: str) -> None:
-    spec = load_spec(SPECS / f"{name}.entry")
+    spec = load_spec(spec_file(name))
     code = plan_spec(spec)
     for configuration in spec.configurations.values():
         report = verify(spec, assemble(spec, code, configuration), configuration)
@@ -145,7 +145,7 @@ CLAUSES = ["regs.cx == regs.ip", "regs.r11 == regs.flags", "regs.cs == USER_CS",
 @pytest.mark.parametrize("clause", CLAUSES)
 def test_deleting_a_sysret_clause_is_refuted(clause: str, tmp_path: Path) -> None:
     """What the hardware demands is in the .arch file: no spec can remove it."""
-    text = (SPECS / "x86_64.entry").read_text().replace("vectors 0..255 raised by user 3 4 {", "vectors 7..9 {")
+    text = spec_file("x86_64").read_text().replace("vectors 0..255 raised by user 3 4 {", "vectors 7..9 {")
     lines = [line for line in text.split("\n") if f"when {clause} " not in line]
     assert len(lines) == len(text.split("\n")) - 1
     path = tmp_path / "weak.entry"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SPECS, assemble, small_x86
+from conftest import SPECS, assemble, small_x86, spec_file
 from entryc.model.build import load_spec
 from entryc.model.spec import Spec
 from entryc.plan.plan import plan_spec
@@ -30,7 +30,7 @@ def prove(spec: Spec, edit: Edit | None = None) -> Report:
 
 def changed(name: str, folder: Path, old: str, new: str) -> Spec:
     """A shipped spec with one change of its text, and few vectors."""
-    text = (SPECS / f"{name}.entry").read_text().replace("vectors 0..255 raised by user 3 4 {", "vectors 7..9 raised by user 9 {")
+    text = spec_file(name).read_text().replace("vectors 0..255 raised by user 3 4 {", "vectors 7..9 raised by user 9 {")
     assert text.count(old) == 1
     path = folder / "changed.entry"
     path.write_text(text.replace(old, new))

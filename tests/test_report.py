@@ -18,7 +18,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from conftest import ROOT, SPECS, assemble, small_x86
+from conftest import ROOT, assemble, small_x86, spec_file
 from entryc.image.image import Image
 from entryc.model.build import load_spec
 from entryc.model.spec import Spec
@@ -237,7 +237,7 @@ def test_reports_without_coverage_and_times() -> None:
 
 
 def test_same_code_is_shown_once(tmp_path: Path) -> None:
-    text = (SPECS / "x86_64.entry").read_text().replace("vectors 0..255 raised by user 3 4 {", "vectors 7..9 {")
+    text = spec_file("x86_64").read_text().replace("vectors 0..255 raised by user 3 4 {", "vectors 7..9 {")
     path = tmp_path / "five.entry"
     path.write_text(text.replace("configuration base { }", "configuration base { }\nconfiguration b { }\nconfiguration c { }\nconfiguration d { }"))
     spec = load_spec(path, "five.entry")
@@ -254,7 +254,7 @@ def test_same_code_is_shown_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["unikernel", "arm64"])
 def test_shipped_specs(name: str) -> None:
-    spec = load_spec(SPECS / f"{name}.entry")
+    spec = load_spec(spec_file(name))
     data, page, _ = page_of(spec, reports_of(spec))
     assert data["green"] and len(page) < 1_000_000
     assert all(s["code"] for s in data["stubs"])
@@ -264,7 +264,7 @@ def test_shipped_specs(name: str) -> None:
 
 def test_hostile_text(tmp_path: Path) -> None:
     """Names, strings and symbols are data wherever they come from."""
-    text = (SPECS / "x86_64.entry").read_text().replace("vectors 0..255 raised by user 3 4 {", "vectors 7..9 {   # </pre><script>alert(2)</script>")
+    text = spec_file("x86_64").read_text().replace("vectors 0..255 raised by user 3 4 {", "vectors 7..9 {   # </pre><script>alert(2)</script>")
     assert "the CPU has CLAC" in text
     text = text.replace("the CPU has CLAC", "</td></script><b onclick=alert(3)>&quot;")
     path = tmp_path / "hostile.entry"

@@ -8,22 +8,40 @@
 #define ENTRY_INNER(name)	.globl name; name:
 
 	.section .entry.text, "ax"
+#if !defined(CONFIG_FRED)
 
 	.balign	0x10, 0xcc
 ENTRY_START(syscall_64)
 	.cfi_return_column	16
 ENTRY_INNER(user_stack_syscall_64_begin)
+ENTRY_INNER(user_gs_syscall_64_begin)
 	.cfi_undefined	16
 	swapgs					/* gs = kernel */
-	movq	%rsp, %gs:0x68			/* percpu.user_sp = sp */
-	movq	%gs:0x4, %rsp			/* stack = task */
+ENTRY_INNER(user_gs_syscall_64_end)
+	movq	%rsp, %gs:0x70			/* percpu.user_sp = sp */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%cr3, %rsp
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	andq	$-0x1001, %rsp
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	andq	$-0x1801, %rsp
+	btsq	$0x3f, %rsp
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%rsp, %cr3
+#endif
+#if !defined(CONFIG_FRED)
+	movq	%gs:0x68, %rsp			/* stack = task */
 ENTRY_INNER(user_stack_syscall_64_end)
 ENTRY_INNER(syscall_64_safe_stack)
 	.cfi_def_cfa	7, 0x0
 	pushq	$0x23				/* regs.ss */
 	.cfi_def_cfa_offset	0x8
 	.cfi_offset	52, -8
-	pushq	%gs:0x68			/* regs.sp */
+	pushq	%gs:0x70			/* regs.sp */
 	.cfi_def_cfa_offset	0x10
 	.cfi_offset	7, -16
 	pushq	%r11				/* regs.flags */
@@ -98,6 +116,20 @@ ENTRY_INNER(syscall_64_safe_stack)
 	xorl	%r13d, %r13d
 	xorl	%r14d, %r14d
 	xorl	%r15d, %r15d
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_IBRS)
+	movl	$0x48, %ecx
+	movq	%gs:0x80, %rax
+	xorl	%edx, %edx
+	wrmsr
+#endif
+#if defined(CONFIG_BHB) && !defined(CONFIG_FRED)
+	call	clear_branch_history		/* op clear_history */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_UNTRAIN)
+	call	untrain_returns			/* op untrain */
+#endif
+#if !defined(CONFIG_FRED)
 	movq	%rsp, %rdi			/* regs */
 	call	do_syscall_64
 	.cfi_offset	0, -96
@@ -109,6 +141,693 @@ ENTRY_END(syscall_64)
 ENTRY_START(sysret_64)
 	.cfi_return_column	16
 .Lsysret_64:
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_IBRS)
+	.cfi_def_cfa	7, 0xb0
+	.cfi_offset	0, -96
+	.cfi_offset	3, -136
+	.cfi_offset	2, -88
+	.cfi_offset	1, -80
+	.cfi_offset	4, -72
+	.cfi_offset	5, -64
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	movl	$0x48, %ecx
+	movq	%gs:0x78, %rax
+	xorl	%edx, %edx
+	wrmsr
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	.cfi_def_cfa	7, 0xb0
+	.cfi_offset	0, -96
+	.cfi_offset	3, -136
+	.cfi_offset	2, -88
+	.cfi_offset	1, -80
+	.cfi_offset	4, -72
+	.cfi_offset	5, -64
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	movq	0xa0(%rsp), %rax		/* ax = regs.sp */
+	movq	%rax, %gs:0x70			/* percpu.user_sp = ax */
+#endif
+#if !defined(CONFIG_FRED)
+	.cfi_def_cfa	7, 0xb0
+	.cfi_offset	0, -96
+	.cfi_offset	3, -136
+	.cfi_offset	2, -88
+	.cfi_offset	1, -80
+	.cfi_offset	4, -72
+	.cfi_offset	5, -64
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	popq	%r15				/* regs.r15 */
+	.cfi_def_cfa_offset	0xa8
+	.cfi_same_value	15
+	popq	%r14				/* regs.r14 */
+	.cfi_def_cfa_offset	0xa0
+	.cfi_same_value	14
+	popq	%r13				/* regs.r13 */
+	.cfi_def_cfa_offset	0x98
+	.cfi_same_value	13
+	popq	%r12				/* regs.r12 */
+	.cfi_def_cfa_offset	0x90
+	.cfi_same_value	12
+	popq	%rbp				/* regs.bp */
+	.cfi_def_cfa_offset	0x88
+	.cfi_same_value	6
+	popq	%rbx				/* regs.bx */
+	.cfi_def_cfa_offset	0x80
+	.cfi_same_value	3
+	popq	%r11				/* regs.r11 */
+	.cfi_def_cfa_offset	0x78
+	.cfi_same_value	11
+	popq	%r10				/* regs.r10 */
+	.cfi_def_cfa_offset	0x70
+	.cfi_same_value	10
+	popq	%r9				/* regs.r9 */
+	.cfi_def_cfa_offset	0x68
+	.cfi_same_value	9
+	popq	%r8				/* regs.r8 */
+	.cfi_def_cfa_offset	0x60
+	.cfi_same_value	8
+	popq	%rax				/* regs.ax */
+	.cfi_def_cfa_offset	0x58
+	.cfi_same_value	0
+	popq	%rcx				/* regs.cx */
+	.cfi_def_cfa_offset	0x50
+	.cfi_same_value	2
+	popq	%rdx				/* regs.dx */
+	.cfi_def_cfa_offset	0x48
+	.cfi_same_value	1
+	popq	%rsi				/* regs.si */
+	.cfi_def_cfa_offset	0x40
+	.cfi_same_value	4
+	popq	%rdi				/* regs.di */
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_PTI)
+	.cfi_def_cfa_offset	0x38
+	.cfi_same_value	5
+	movq	0x28(%rsp), %rsp		/* sp = regs.sp */
+ENTRY_INNER(user_stack_sysret_64_begin)
+#endif
+#if !defined(CONFIG_FRED)
+ENTRY_INNER(sysret_64_unsafe_stack)
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	.cfi_undefined	16
+	movq	%cr3, %rsp
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	orq	$0x1000, %rsp
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	orq	$0x1800, %rsp
+	btsq	$0x3f, %rsp
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%rsp, %cr3
+ENTRY_INNER(user_stack_sysret_64_begin)
+	movq	%gs:0x70, %rsp			/* sp = percpu.user_sp */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_VERW)
+	verw	%gs:0x88			/* buffers = clean */
+#endif
+#if !defined(CONFIG_FRED)
+	.cfi_undefined	16
+	swapgs					/* gs = user */
+ENTRY_INNER(user_gs_sysret_64_begin)
+	sysretq
+	int3					/* nothing is executed past the return */
+ENTRY_INNER(user_gs_sysret_64_end)
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_PTI)
+ENTRY_INNER(user_stack_sysret_64_end)
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+ENTRY_INNER(user_stack_sysret_64_end)
+#endif
+#if !defined(CONFIG_FRED)
+ENTRY_END(sysret_64)
+
+	.balign	0x10, 0xcc
+ENTRY_START(syscall_32)
+	.cfi_return_column	16
+ENTRY_INNER(user_stack_syscall_32_begin)
+ENTRY_INNER(user_gs_syscall_32_begin)
+	.cfi_undefined	16
+	swapgs					/* gs = kernel */
+ENTRY_INNER(user_gs_syscall_32_end)
+	movq	%rsp, %gs:0x70			/* percpu.user_sp = sp */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%cr3, %rsp
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	andq	$-0x1001, %rsp
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	andq	$-0x1801, %rsp
+	btsq	$0x3f, %rsp
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%rsp, %cr3
+#endif
+#if !defined(CONFIG_FRED)
+	movq	%gs:0x68, %rsp			/* stack = task */
+ENTRY_INNER(user_stack_syscall_32_end)
+ENTRY_INNER(syscall_32_safe_stack)
+	.cfi_def_cfa	7, 0x0
+	pushq	$0x23				/* regs.ss */
+	.cfi_def_cfa_offset	0x8
+	.cfi_offset	52, -8
+	pushq	%gs:0x70			/* regs.sp */
+	.cfi_def_cfa_offset	0x10
+	.cfi_offset	7, -16
+	pushq	%r11				/* regs.flags */
+	.cfi_def_cfa_offset	0x18
+	.cfi_offset	11, -24
+	.cfi_offset	49, -24
+	pushq	$0x1b				/* regs.cs */
+	.cfi_def_cfa_offset	0x20
+	.cfi_offset	51, -32
+	pushq	%rcx				/* regs.ip */
+	.cfi_def_cfa_offset	0x28
+	.cfi_offset	2, -40
+	.cfi_offset	16, -40
+	pushq	%rax				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	.cfi_offset	0, -48
+	pushq	$0x100				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	pushq	%rdi				/* regs.di */
+	.cfi_def_cfa_offset	0x40
+	.cfi_offset	5, -64
+	pushq	%rsi				/* regs.si */
+	.cfi_def_cfa_offset	0x48
+	.cfi_offset	4, -72
+	pushq	%rdx				/* regs.dx */
+	.cfi_def_cfa_offset	0x50
+	.cfi_offset	1, -80
+	pushq	%rcx				/* regs.cx */
+	.cfi_def_cfa_offset	0x58
+	pushq	$-0x26				/* regs.ax */
+	.cfi_def_cfa_offset	0x60
+	pushq	%r8				/* regs.r8 */
+	.cfi_def_cfa_offset	0x68
+	.cfi_offset	8, -104
+	pushq	%r9				/* regs.r9 */
+	.cfi_def_cfa_offset	0x70
+	.cfi_offset	9, -112
+	pushq	%r10				/* regs.r10 */
+	.cfi_def_cfa_offset	0x78
+	.cfi_offset	10, -120
+	pushq	%r11				/* regs.r11 */
+	.cfi_def_cfa_offset	0x80
+	pushq	%rbx				/* regs.bx */
+	.cfi_def_cfa_offset	0x88
+	.cfi_offset	3, -136
+	pushq	%rbp				/* regs.bp */
+	.cfi_def_cfa_offset	0x90
+	.cfi_offset	6, -144
+	pushq	%r12				/* regs.r12 */
+	.cfi_def_cfa_offset	0x98
+	.cfi_offset	12, -152
+	pushq	%r13				/* regs.r13 */
+	.cfi_def_cfa_offset	0xa0
+	.cfi_offset	13, -160
+	pushq	%r14				/* regs.r14 */
+	.cfi_def_cfa_offset	0xa8
+	.cfi_offset	14, -168
+	pushq	%r15				/* regs.r15 */
+	.cfi_def_cfa_offset	0xb0
+	.cfi_offset	15, -176
+	xorl	%eax, %eax
+	xorl	%ebx, %ebx
+	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	xorl	%esi, %esi
+	xorl	%ebp, %ebp
+	xorl	%r8d, %r8d
+	xorl	%r9d, %r9d
+	xorl	%r10d, %r10d
+	xorl	%r11d, %r11d
+	xorl	%r12d, %r12d
+	xorl	%r13d, %r13d
+	xorl	%r14d, %r14d
+	xorl	%r15d, %r15d
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_IBRS)
+	movl	$0x48, %ecx
+	movq	%gs:0x80, %rax
+	xorl	%edx, %edx
+	wrmsr
+#endif
+#if defined(CONFIG_BHB) && !defined(CONFIG_FRED)
+	call	clear_branch_history		/* op clear_history */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_UNTRAIN)
+	call	untrain_returns			/* op untrain */
+#endif
+#if !defined(CONFIG_FRED)
+	movq	%rsp, %rdi			/* regs */
+	call	do_syscall_32
+	.cfi_offset	0, -96
+	.cfi_offset	2, -88
+	.cfi_offset	11, -128
+	testb	%al, %al			/* the fallback? */
+	jz	.Liret_user			/* the fallback? */
+ENTRY_END(syscall_32)
+ENTRY_START(sysret_32)
+	.cfi_return_column	16
+.Lsysret_32:
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_IBRS)
+	.cfi_def_cfa	7, 0xb0
+	.cfi_offset	0, -96
+	.cfi_offset	3, -136
+	.cfi_offset	2, -88
+	.cfi_offset	1, -80
+	.cfi_offset	4, -72
+	.cfi_offset	5, -64
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	movl	$0x48, %ecx
+	movq	%gs:0x78, %rax
+	xorl	%edx, %edx
+	wrmsr
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	.cfi_def_cfa	7, 0xb0
+	.cfi_offset	0, -96
+	.cfi_offset	3, -136
+	.cfi_offset	2, -88
+	.cfi_offset	1, -80
+	.cfi_offset	4, -72
+	.cfi_offset	5, -64
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	movq	0xa0(%rsp), %rax		/* ax = regs.sp */
+	movq	%rax, %gs:0x70			/* percpu.user_sp = ax */
+#endif
+#if !defined(CONFIG_FRED)
+	.cfi_def_cfa	7, 0xb0
+	.cfi_offset	0, -96
+	.cfi_offset	3, -136
+	.cfi_offset	2, -88
+	.cfi_offset	1, -80
+	.cfi_offset	4, -72
+	.cfi_offset	5, -64
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	popq	%r15				/* regs.r15 */
+	.cfi_def_cfa_offset	0xa8
+	.cfi_same_value	15
+	popq	%r14				/* regs.r14 */
+	.cfi_def_cfa_offset	0xa0
+	.cfi_same_value	14
+	popq	%r13				/* regs.r13 */
+	.cfi_def_cfa_offset	0x98
+	.cfi_same_value	13
+	popq	%r12				/* regs.r12 */
+	.cfi_def_cfa_offset	0x90
+	.cfi_same_value	12
+	popq	%rbp				/* regs.bp */
+	.cfi_def_cfa_offset	0x88
+	.cfi_same_value	6
+	popq	%rbx				/* regs.bx */
+	.cfi_def_cfa_offset	0x80
+	.cfi_same_value	3
+	popq	%r11				/* regs.r11 */
+	.cfi_def_cfa_offset	0x78
+	.cfi_same_value	11
+	popq	%r10				/* regs.r10 */
+	.cfi_def_cfa_offset	0x70
+	.cfi_same_value	10
+	popq	%r9				/* regs.r9 */
+	.cfi_def_cfa_offset	0x68
+	.cfi_same_value	9
+	popq	%r8				/* regs.r8 */
+	.cfi_def_cfa_offset	0x60
+	.cfi_same_value	8
+	popq	%rax				/* regs.ax */
+	.cfi_def_cfa_offset	0x58
+	.cfi_same_value	0
+	popq	%rcx				/* regs.cx */
+	.cfi_def_cfa_offset	0x50
+	.cfi_same_value	2
+	popq	%rdx				/* regs.dx */
+	.cfi_def_cfa_offset	0x48
+	.cfi_same_value	1
+	popq	%rsi				/* regs.si */
+	.cfi_def_cfa_offset	0x40
+	.cfi_same_value	4
+	popq	%rdi				/* regs.di */
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_PTI)
+	.cfi_def_cfa_offset	0x38
+	.cfi_same_value	5
+	movq	0x28(%rsp), %rsp		/* sp = regs.sp */
+ENTRY_INNER(user_stack_sysret_32_begin)
+#endif
+#if !defined(CONFIG_FRED)
+ENTRY_INNER(sysret_32_unsafe_stack)
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	.cfi_undefined	16
+	movq	%cr3, %rsp
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	orq	$0x1000, %rsp
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	orq	$0x1800, %rsp
+	btsq	$0x3f, %rsp
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%rsp, %cr3
+ENTRY_INNER(user_stack_sysret_32_begin)
+	movq	%gs:0x70, %rsp			/* sp = percpu.user_sp */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_VERW)
+	verw	%gs:0x88			/* buffers = clean */
+#endif
+#if !defined(CONFIG_FRED)
+	.cfi_undefined	16
+	swapgs					/* gs = user */
+ENTRY_INNER(user_gs_sysret_32_begin)
+	sysretl
+	int3					/* nothing is executed past the return */
+ENTRY_INNER(user_gs_sysret_32_end)
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_PTI)
+ENTRY_INNER(user_stack_sysret_32_end)
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+ENTRY_INNER(user_stack_sysret_32_end)
+#endif
+#if !defined(CONFIG_FRED)
+ENTRY_END(sysret_32)
+
+	.balign	0x10, 0xcc
+ENTRY_START(sysenter)
+	.cfi_return_column	16
+ENTRY_INNER(user_gs_sysenter_begin)
+	.cfi_undefined	16
+	swapgs					/* gs = kernel */
+ENTRY_INNER(user_gs_sysenter_end)
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%cr3, %rsp
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	andq	$-0x1001, %rsp
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	andq	$-0x1801, %rsp
+	btsq	$0x3f, %rsp
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%rsp, %cr3
+ENTRY_INNER(user_stack_sysenter_begin)
+#endif
+#if !defined(CONFIG_FRED)
+	movq	%gs:0x68, %rsp			/* stack = task */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+ENTRY_INNER(user_stack_sysenter_end)
+#endif
+#if !defined(CONFIG_FRED)
+	.cfi_def_cfa	7, 0x0
+	pushq	$0x23				/* regs.ss */
+	.cfi_def_cfa_offset	0x8
+	.cfi_offset	52, -8
+	pushq	%rcx				/* regs.sp */
+	.cfi_def_cfa_offset	0x10
+	.cfi_offset	2, -16
+	.cfi_offset	7, -16
+	pushfq					/* regs.flags */
+	.cfi_def_cfa_offset	0x18
+	pushq	$0x1b				/* regs.cs */
+	.cfi_def_cfa_offset	0x20
+	.cfi_offset	51, -32
+	pushq	%rdx				/* regs.ip */
+	.cfi_def_cfa_offset	0x28
+	.cfi_offset	1, -40
+	.cfi_offset	16, -40
+	pushq	%rax				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	.cfi_offset	0, -48
+	pushq	$0x100				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	pushq	%rdi				/* regs.di */
+	.cfi_def_cfa_offset	0x40
+	.cfi_offset	5, -64
+	pushq	%rsi				/* regs.si */
+	.cfi_def_cfa_offset	0x48
+	.cfi_offset	4, -72
+	pushq	%rdx				/* regs.dx */
+	.cfi_def_cfa_offset	0x50
+	pushq	%rcx				/* regs.cx */
+	.cfi_def_cfa_offset	0x58
+	pushq	$-0x26				/* regs.ax */
+	.cfi_def_cfa_offset	0x60
+	pushq	%r8				/* regs.r8 */
+	.cfi_def_cfa_offset	0x68
+	.cfi_offset	8, -104
+	pushq	%r9				/* regs.r9 */
+	.cfi_def_cfa_offset	0x70
+	.cfi_offset	9, -112
+	pushq	%r10				/* regs.r10 */
+	.cfi_def_cfa_offset	0x78
+	.cfi_offset	10, -120
+	pushq	%r11				/* regs.r11 */
+	.cfi_def_cfa_offset	0x80
+	.cfi_offset	11, -128
+	pushq	%rbx				/* regs.bx */
+	.cfi_def_cfa_offset	0x88
+	.cfi_offset	3, -136
+	pushq	%rbp				/* regs.bp */
+	.cfi_def_cfa_offset	0x90
+	.cfi_offset	6, -144
+	pushq	%r12				/* regs.r12 */
+	.cfi_def_cfa_offset	0x98
+	.cfi_offset	12, -152
+	pushq	%r13				/* regs.r13 */
+	.cfi_def_cfa_offset	0xa0
+	.cfi_offset	13, -160
+	pushq	%r14				/* regs.r14 */
+	.cfi_def_cfa_offset	0xa8
+	.cfi_offset	14, -168
+	pushq	%r15				/* regs.r15 */
+	.cfi_def_cfa_offset	0xb0
+	.cfi_offset	15, -176
+	xorl	%eax, %eax
+	xorl	%ebx, %ebx
+	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	xorl	%esi, %esi
+	xorl	%ebp, %ebp
+	xorl	%r8d, %r8d
+	xorl	%r9d, %r9d
+	xorl	%r10d, %r10d
+	xorl	%r11d, %r11d
+	xorl	%r12d, %r12d
+	xorl	%r13d, %r13d
+	xorl	%r14d, %r14d
+	xorl	%r15d, %r15d
+	pushq	$0x2				/* flags = 2 */
+	.cfi_def_cfa_offset	0xb8
+	popfq
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_IBRS)
+	.cfi_def_cfa_offset	0xb0
+	movl	$0x48, %ecx
+	movq	%gs:0x80, %rax
+	xorl	%edx, %edx
+	wrmsr
+#endif
+#if defined(CONFIG_BHB) && !defined(CONFIG_FRED)
+	call	clear_branch_history		/* op clear_history */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_UNTRAIN)
+	.cfi_def_cfa_offset	0xb0
+	call	untrain_returns			/* op untrain */
+#endif
+#if !defined(CONFIG_FRED)
+	.cfi_def_cfa_offset	0xb0
+	movq	%rsp, %rdi			/* regs */
+	call	do_sysenter
+	.cfi_offset	0, -96
+	.cfi_offset	2, -88
+	.cfi_offset	1, -80
+	.cfi_offset	49, -24
+	testb	%al, %al			/* the fallback? */
+	jz	.Liret_user			/* the fallback? */
+	jmp	.Lsysret_32
+ENTRY_END(sysenter)
+#endif
+#if defined(CONFIG_FRED)
+
+	.balign	0x1000, 0xcc
+ENTRY_START(entry_vectors)		/* the vector table */
+	.cfi_return_column	16
+	.org	entry_vectors + 0x0, 0xcc
+	.cfi_undefined	16
+	jmp	.Lfred_user_events		/* fred_user */
+	.org	entry_vectors + 0x100, 0xcc
+	jmp	.Lfred_kernel_events		/* fred_kernel */
+	.org	entry_vectors + 0x1000, 0xcc
+ENTRY_END(entry_vectors)
+
+	.balign	0x10, 0xcc
+ENTRY_START(fred_user_events)
+	.cfi_return_column	16
+.Lfred_user_events:
+	.cfi_def_cfa	7, 0x30
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	pushq	$0x100				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	pushq	%rdi				/* regs.di */
+	.cfi_def_cfa_offset	0x40
+	.cfi_offset	5, -64
+	pushq	%rsi				/* regs.si */
+	.cfi_def_cfa_offset	0x48
+	.cfi_offset	4, -72
+	pushq	%rdx				/* regs.dx */
+	.cfi_def_cfa_offset	0x50
+	.cfi_offset	1, -80
+	pushq	%rcx				/* regs.cx */
+	.cfi_def_cfa_offset	0x58
+	.cfi_offset	2, -88
+	pushq	%rax				/* regs.ax */
+	.cfi_def_cfa_offset	0x60
+	.cfi_offset	0, -96
+	pushq	%r8				/* regs.r8 */
+	.cfi_def_cfa_offset	0x68
+	.cfi_offset	8, -104
+	pushq	%r9				/* regs.r9 */
+	.cfi_def_cfa_offset	0x70
+	.cfi_offset	9, -112
+	pushq	%r10				/* regs.r10 */
+	.cfi_def_cfa_offset	0x78
+	.cfi_offset	10, -120
+	pushq	%r11				/* regs.r11 */
+	.cfi_def_cfa_offset	0x80
+	.cfi_offset	11, -128
+	pushq	%rbx				/* regs.bx */
+	.cfi_def_cfa_offset	0x88
+	.cfi_offset	3, -136
+	pushq	%rbp				/* regs.bp */
+	.cfi_def_cfa_offset	0x90
+	.cfi_offset	6, -144
+	pushq	%r12				/* regs.r12 */
+	.cfi_def_cfa_offset	0x98
+	.cfi_offset	12, -152
+	pushq	%r13				/* regs.r13 */
+	.cfi_def_cfa_offset	0xa0
+	.cfi_offset	13, -160
+	pushq	%r14				/* regs.r14 */
+	.cfi_def_cfa_offset	0xa8
+	.cfi_offset	14, -168
+	pushq	%r15				/* regs.r15 */
+	.cfi_def_cfa_offset	0xb0
+	.cfi_offset	15, -176
+	xorl	%eax, %eax
+	xorl	%ebx, %ebx
+	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	xorl	%esi, %esi
+	xorl	%ebp, %ebp
+	xorl	%r8d, %r8d
+	xorl	%r9d, %r9d
+	xorl	%r10d, %r10d
+	xorl	%r11d, %r11d
+	xorl	%r12d, %r12d
+	xorl	%r13d, %r13d
+	xorl	%r14d, %r14d
+	xorl	%r15d, %r15d
+	movq	%rsp, %rdi			/* regs */
+	call	do_fred_user
+ENTRY_END(fred_user_events)
+ENTRY_START(eret_user)
+	.cfi_return_column	16
+.Leret_user:
 	.cfi_def_cfa	7, 0xb0
 	.cfi_offset	0, -96
 	.cfi_offset	3, -136
@@ -175,25 +894,196 @@ ENTRY_START(sysret_64)
 	popq	%rdi				/* regs.di */
 	.cfi_def_cfa_offset	0x38
 	.cfi_same_value	5
-	movq	0x28(%rsp), %rsp		/* sp = regs.sp */
-ENTRY_INNER(user_stack_sysret_64_begin)
-ENTRY_INNER(sysret_64_unsafe_stack)
-	.cfi_undefined	16
-	swapgs					/* gs = user */
-	sysretq
-	int3					/* nothing is executed past the return */
-ENTRY_INNER(user_stack_sysret_64_end)
-ENTRY_END(sysret_64)
+	addq	$0x10, %rsp			/* drop the rest of regs */
+	.cfi_def_cfa_offset	0x28
+	.byte	0xf3, 0x0f, 0x01, 0xca
+ENTRY_END(eret_user)
+
+	.balign	0x10, 0xcc
+ENTRY_START(fred_kernel_events)
+	.cfi_return_column	16
+.Lfred_kernel_events:
+	.cfi_def_cfa	7, 0x30
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	pushq	$0x100				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	pushq	%rdi				/* regs.di */
+	.cfi_def_cfa_offset	0x40
+	.cfi_offset	5, -64
+	pushq	%rsi				/* regs.si */
+	.cfi_def_cfa_offset	0x48
+	.cfi_offset	4, -72
+	pushq	%rdx				/* regs.dx */
+	.cfi_def_cfa_offset	0x50
+	.cfi_offset	1, -80
+	pushq	%rcx				/* regs.cx */
+	.cfi_def_cfa_offset	0x58
+	.cfi_offset	2, -88
+	pushq	%rax				/* regs.ax */
+	.cfi_def_cfa_offset	0x60
+	.cfi_offset	0, -96
+	pushq	%r8				/* regs.r8 */
+	.cfi_def_cfa_offset	0x68
+	.cfi_offset	8, -104
+	pushq	%r9				/* regs.r9 */
+	.cfi_def_cfa_offset	0x70
+	.cfi_offset	9, -112
+	pushq	%r10				/* regs.r10 */
+	.cfi_def_cfa_offset	0x78
+	.cfi_offset	10, -120
+	pushq	%r11				/* regs.r11 */
+	.cfi_def_cfa_offset	0x80
+	.cfi_offset	11, -128
+	pushq	%rbx				/* regs.bx */
+	.cfi_def_cfa_offset	0x88
+	.cfi_offset	3, -136
+	pushq	%rbp				/* regs.bp */
+	.cfi_def_cfa_offset	0x90
+	.cfi_offset	6, -144
+	pushq	%r12				/* regs.r12 */
+	.cfi_def_cfa_offset	0x98
+	.cfi_offset	12, -152
+	pushq	%r13				/* regs.r13 */
+	.cfi_def_cfa_offset	0xa0
+	.cfi_offset	13, -160
+	pushq	%r14				/* regs.r14 */
+	.cfi_def_cfa_offset	0xa8
+	.cfi_offset	14, -168
+	pushq	%r15				/* regs.r15 */
+	.cfi_def_cfa_offset	0xb0
+	.cfi_offset	15, -176
+	xorl	%eax, %eax
+	xorl	%ebx, %ebx
+	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	xorl	%esi, %esi
+	xorl	%ebp, %ebp
+	xorl	%r8d, %r8d
+	xorl	%r9d, %r9d
+	xorl	%r10d, %r10d
+	xorl	%r11d, %r11d
+	xorl	%r12d, %r12d
+	xorl	%r13d, %r13d
+	xorl	%r14d, %r14d
+	xorl	%r15d, %r15d
+	movq	%rsp, %rdi			/* regs */
+	call	do_fred_kernel
+ENTRY_END(fred_kernel_events)
+ENTRY_START(eret_kernel)
+	.cfi_return_column	16
+.Leret_kernel:
+	.cfi_def_cfa	7, 0xb0
+	.cfi_offset	0, -96
+	.cfi_offset	3, -136
+	.cfi_offset	2, -88
+	.cfi_offset	1, -80
+	.cfi_offset	4, -72
+	.cfi_offset	5, -64
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	popq	%r15				/* regs.r15 */
+	.cfi_def_cfa_offset	0xa8
+	.cfi_same_value	15
+	popq	%r14				/* regs.r14 */
+	.cfi_def_cfa_offset	0xa0
+	.cfi_same_value	14
+	popq	%r13				/* regs.r13 */
+	.cfi_def_cfa_offset	0x98
+	.cfi_same_value	13
+	popq	%r12				/* regs.r12 */
+	.cfi_def_cfa_offset	0x90
+	.cfi_same_value	12
+	popq	%rbp				/* regs.bp */
+	.cfi_def_cfa_offset	0x88
+	.cfi_same_value	6
+	popq	%rbx				/* regs.bx */
+	.cfi_def_cfa_offset	0x80
+	.cfi_same_value	3
+	popq	%r11				/* regs.r11 */
+	.cfi_def_cfa_offset	0x78
+	.cfi_same_value	11
+	popq	%r10				/* regs.r10 */
+	.cfi_def_cfa_offset	0x70
+	.cfi_same_value	10
+	popq	%r9				/* regs.r9 */
+	.cfi_def_cfa_offset	0x68
+	.cfi_same_value	9
+	popq	%r8				/* regs.r8 */
+	.cfi_def_cfa_offset	0x60
+	.cfi_same_value	8
+	popq	%rax				/* regs.ax */
+	.cfi_def_cfa_offset	0x58
+	.cfi_same_value	0
+	popq	%rcx				/* regs.cx */
+	.cfi_def_cfa_offset	0x50
+	.cfi_same_value	2
+	popq	%rdx				/* regs.dx */
+	.cfi_def_cfa_offset	0x48
+	.cfi_same_value	1
+	popq	%rsi				/* regs.si */
+	.cfi_def_cfa_offset	0x40
+	.cfi_same_value	4
+	popq	%rdi				/* regs.di */
+	.cfi_def_cfa_offset	0x38
+	.cfi_same_value	5
+	addq	$0x10, %rsp			/* drop the rest of regs */
+	.cfi_def_cfa_offset	0x28
+	.byte	0xf2, 0x0f, 0x01, 0xca
+ENTRY_END(eret_kernel)
+#endif
 
 	.balign	0x10, 0xcc
 ENTRY_START(return_to_user)
 	.cfi_return_column	16
 	.cfi_undefined	16
 	movq	%rdi, %rsp			/* sp = regs */
+#if defined(CONFIG_FRED)
+	.cfi_def_cfa	7, 0xb0
+	.cfi_offset	0, -96
+	.cfi_offset	3, -136
+	.cfi_offset	2, -88
+	.cfi_offset	1, -80
+	.cfi_offset	4, -72
+	.cfi_offset	5, -64
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	jmp	.Leret_user
+#endif
 ENTRY_END(return_to_user)
+#if !defined(CONFIG_FRED)
 ENTRY_START(iret_user)
 	.cfi_return_column	16
 .Liret_user:
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_PTI)
 	.cfi_def_cfa	7, 0xb0
 	.cfi_offset	0, -96
 	.cfi_offset	3, -136
@@ -260,17 +1150,598 @@ ENTRY_START(iret_user)
 	popq	%rdi				/* regs.di */
 	.cfi_def_cfa_offset	0x38
 	.cfi_same_value	5
-	swapgs					/* gs = user */
 	addq	$0x10, %rsp			/* drop the rest of regs */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_IBRS)
+	.cfi_def_cfa	7, 0xb0
+	.cfi_offset	0, -96
+	.cfi_offset	3, -136
+	.cfi_offset	2, -88
+	.cfi_offset	1, -80
+	.cfi_offset	4, -72
+	.cfi_offset	5, -64
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	movl	$0x48, %ecx
+	movq	%gs:0x78, %rax
+	xorl	%edx, %edx
+	wrmsr
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	.cfi_def_cfa	7, 0xb0
+	.cfi_offset	0, -96
+	.cfi_offset	3, -136
+	.cfi_offset	2, -88
+	.cfi_offset	1, -80
+	.cfi_offset	4, -72
+	.cfi_offset	5, -64
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	popq	%r15				/* regs.r15 */
+	.cfi_def_cfa_offset	0xa8
+	.cfi_same_value	15
+	popq	%r14				/* regs.r14 */
+	.cfi_def_cfa_offset	0xa0
+	.cfi_same_value	14
+	popq	%r13				/* regs.r13 */
+	.cfi_def_cfa_offset	0x98
+	.cfi_same_value	13
+	popq	%r12				/* regs.r12 */
+	.cfi_def_cfa_offset	0x90
+	.cfi_same_value	12
+	popq	%rbp				/* regs.bp */
+	.cfi_def_cfa_offset	0x88
+	.cfi_same_value	6
+	popq	%rbx				/* regs.bx */
+	.cfi_def_cfa_offset	0x80
+	.cfi_same_value	3
+	popq	%r11				/* regs.r11 */
+	.cfi_def_cfa_offset	0x78
+	.cfi_same_value	11
+	popq	%r10				/* regs.r10 */
+	.cfi_def_cfa_offset	0x70
+	.cfi_same_value	10
+	popq	%r9				/* regs.r9 */
+	.cfi_def_cfa_offset	0x68
+	.cfi_same_value	9
+	popq	%r8				/* regs.r8 */
+	.cfi_def_cfa_offset	0x60
+	.cfi_same_value	8
+	popq	%rax				/* regs.ax */
+	.cfi_def_cfa_offset	0x58
+	.cfi_same_value	0
+	popq	%rcx				/* regs.cx */
+	.cfi_def_cfa_offset	0x50
+	.cfi_same_value	2
+	popq	%rdx				/* regs.dx */
+	.cfi_def_cfa_offset	0x48
+	.cfi_same_value	1
+	popq	%rsi				/* regs.si */
+	.cfi_def_cfa_offset	0x40
+	.cfi_same_value	4
+	leaq	-0x70(%rsp), %rdi		/* di = regs */
+	movq	%gs:0x4, %rsp			/* stack = entry */
+	.cfi_def_cfa_offset	0x0
+	.cfi_undefined	5
+	.cfi_same_value	7
+	.cfi_same_value	49
+	.cfi_same_value	51
+	.cfi_same_value	52
+	.cfi_undefined	16
+	pushq	0xa8(%rdi)			/* tail.ss */
+	.cfi_def_cfa_offset	0x8
+	.cfi_offset	52, -8
+	pushq	0xa0(%rdi)			/* tail.sp */
+	.cfi_def_cfa_offset	0x10
+	.cfi_offset	7, -16
+	pushq	0x98(%rdi)			/* tail.flags */
+	.cfi_def_cfa_offset	0x18
+	.cfi_offset	49, -24
+	pushq	0x90(%rdi)			/* tail.cs */
+	.cfi_def_cfa_offset	0x20
+	.cfi_offset	51, -32
+	pushq	0x88(%rdi)			/* tail.ip */
 	.cfi_def_cfa_offset	0x28
+	.cfi_offset	16, -40
+	pushq	0x70(%rdi)			/* tail.di */
+	.cfi_def_cfa_offset	0x30
+	.cfi_offset	5, -48
+	movq	%cr3, %rdi
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	orq	$0x1000, %rdi
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	orq	$0x1800, %rdi
+	btsq	$0x3f, %rdi
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%rdi, %cr3
+	popq	%rdi				/* tail.di */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_VERW)
+	.cfi_def_cfa_offset	0x28
+	.cfi_same_value	5
+	verw	%gs:0x88			/* buffers = clean */
+#endif
+#if !defined(CONFIG_FRED)
+	.cfi_def_cfa_offset	0x28
+	.cfi_same_value	5
+	swapgs					/* gs = user */
+ENTRY_INNER(user_gs_iret_user_begin)
+ENTRY_INNER(iret_user_last)
 	iretq
+ENTRY_INNER(user_gs_iret_user_end)
 ENTRY_END(iret_user)
+#endif
+
+	.balign	0x10, 0xcc
+ENTRY_START(switch_stack)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x8
+	.cfi_undefined	0
+	.cfi_undefined	2
+	.cfi_undefined	1
+	.cfi_undefined	4
+	.cfi_undefined	5
+	.cfi_undefined	8
+	.cfi_undefined	9
+	.cfi_undefined	10
+	.cfi_undefined	11
+	.cfi_offset	16, -8
+	pushq	%rbx				/* switched.bx */
+	.cfi_def_cfa_offset	0x10
+	.cfi_offset	3, -16
+	pushq	%rbp				/* switched.bp */
+	.cfi_def_cfa_offset	0x18
+	.cfi_offset	6, -24
+	pushq	%r12				/* switched.r12 */
+	.cfi_def_cfa_offset	0x20
+	.cfi_offset	12, -32
+	pushq	%r13				/* switched.r13 */
+	.cfi_def_cfa_offset	0x28
+	.cfi_offset	13, -40
+	pushq	%r14				/* switched.r14 */
+	.cfi_def_cfa_offset	0x30
+	.cfi_offset	14, -48
+	pushq	%r15				/* switched.r15 */
+	.cfi_def_cfa_offset	0x38
+	.cfi_offset	15, -56
+	movq	%rsp, 0x0(%rdi)			/* [di] = sp */
+	movq	%rsi, %rsp			/* switched of the other */
+	popq	%r15				/* switched.r15 */
+	.cfi_def_cfa_offset	0x30
+	.cfi_same_value	15
+	popq	%r14				/* switched.r14 */
+	.cfi_def_cfa_offset	0x28
+	.cfi_same_value	14
+	popq	%r13				/* switched.r13 */
+	.cfi_def_cfa_offset	0x20
+	.cfi_same_value	13
+	popq	%r12				/* switched.r12 */
+	.cfi_def_cfa_offset	0x18
+	.cfi_same_value	12
+	popq	%rbp				/* switched.bp */
+	.cfi_def_cfa_offset	0x10
+	.cfi_same_value	6
+	popq	%rbx				/* switched.bx */
+	.cfi_def_cfa_offset	0x8
+	.cfi_same_value	3
+	ret
+ENTRY_END(switch_stack)
+
+	.balign	0x10, 0xcc
+ENTRY_START(thread_start)
+	.cfi_return_column	16
+	.cfi_undefined	16
+	movq	%rbx, %rdi			/* bx */
+	movq	%r12, %rsi			/* r12 */
+	addq	$-0x8, %rsp			/* in place of a return address */
+	jmp	thread_main			/* does not return */
+ENTRY_END(thread_start)
+#if !defined(CONFIG_FRED)
+
+	.balign	0x10, 0xcc
+ENTRY_START(load_gs)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x8
+	.cfi_undefined	0
+	.cfi_undefined	2
+	.cfi_undefined	1
+	.cfi_undefined	4
+	.cfi_undefined	5
+	.cfi_undefined	8
+	.cfi_undefined	9
+	.cfi_undefined	10
+	.cfi_undefined	11
+	.cfi_offset	16, -8
+	swapgs					/* gs = user */
+ENTRY_INNER(user_gs_load_gs_begin)
+ENTRY_INNER(load_gs_change)
+	movl	%edi, %gs
+	swapgs					/* gs = kernel */
+ENTRY_INNER(user_gs_load_gs_end)
+	ret
+ENTRY_END(load_gs)
+
+	.balign	0x10, 0xcc
+ENTRY_START(nmi_redirect)
+	.cfi_return_column	16
+.Lnmi_redirect:
+	.cfi_def_cfa	7, 0x38
+	.cfi_offset	1, -48
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	leaq	-0x50(%rsp), %rdx		/* dx = nmi */
+	pushq	$0x10				/* nmi.again_ss */
+	.cfi_def_cfa_offset	0x40
+	pushq	%rdx				/* nmi.again_sp */
+	.cfi_def_cfa_offset	0x48
+	pushq	$0x2				/* nmi.again_flags */
+	.cfi_def_cfa_offset	0x50
+	pushq	$0x8				/* nmi.again_cs */
+	.cfi_def_cfa_offset	0x58
+	leaq	nmi_run_again(%rip), %rdx	/* dx = &nmi_run_again */
+	pushq	%rdx				/* nmi.again_ip */
+	.cfi_def_cfa_offset	0x60
+	addq	$0x28, %rsp			/* drop the rest of nmi */
+ENTRY_END(nmi_redirect)
+ENTRY_START(nmi_leave)
+	.cfi_return_column	16
+.Lnmi_leave:
+	.cfi_def_cfa	7, 0x38
+	.cfi_offset	1, -48
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	addq	$0x8, %rsp			/* drop the rest of nmi */
+	.cfi_def_cfa_offset	0x30
+	movq	0x0(%rsp), %rdx			/* dx = nmi.dx0 */
+	addq	$0x8, %rsp			/* drop the rest of nmi */
+	.cfi_def_cfa_offset	0x28
+	.cfi_same_value	1
+	iretq
+ENTRY_END(nmi_leave)
+
+	.balign	0x10, 0xcc
+ENTRY_START(nmi_run)
+	.cfi_return_column	16
+.Lnmi_run:
+ENTRY_INNER(nmi_run_again)
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x2				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	pushq	%rdi				/* regs.di */
+	.cfi_def_cfa_offset	0x40
+	.cfi_offset	5, -64
+	pushq	%rsi				/* regs.si */
+	.cfi_def_cfa_offset	0x48
+	.cfi_offset	4, -72
+	pushq	%rdx				/* regs.dx */
+	.cfi_def_cfa_offset	0x50
+	.cfi_offset	1, -80
+	pushq	%rcx				/* regs.cx */
+	.cfi_def_cfa_offset	0x58
+	.cfi_offset	2, -88
+	pushq	%rax				/* regs.ax */
+	.cfi_def_cfa_offset	0x60
+	.cfi_offset	0, -96
+	pushq	%r8				/* regs.r8 */
+	.cfi_def_cfa_offset	0x68
+	.cfi_offset	8, -104
+	pushq	%r9				/* regs.r9 */
+	.cfi_def_cfa_offset	0x70
+	.cfi_offset	9, -112
+	pushq	%r10				/* regs.r10 */
+	.cfi_def_cfa_offset	0x78
+	.cfi_offset	10, -120
+	pushq	%r11				/* regs.r11 */
+	.cfi_def_cfa_offset	0x80
+	.cfi_offset	11, -128
+	pushq	%rbx				/* regs.bx */
+	.cfi_def_cfa_offset	0x88
+	.cfi_offset	3, -136
+	pushq	%rbp				/* regs.bp */
+	.cfi_def_cfa_offset	0x90
+	.cfi_offset	6, -144
+	pushq	%r12				/* regs.r12 */
+	.cfi_def_cfa_offset	0x98
+	.cfi_offset	12, -152
+	pushq	%r13				/* regs.r13 */
+	.cfi_def_cfa_offset	0xa0
+	.cfi_offset	13, -160
+	pushq	%r14				/* regs.r14 */
+	.cfi_def_cfa_offset	0xa8
+	.cfi_offset	14, -168
+	pushq	%r15				/* regs.r15 */
+	.cfi_def_cfa_offset	0xb0
+	.cfi_offset	15, -176
+	xorl	%eax, %eax
+	xorl	%ebx, %ebx
+	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	xorl	%esi, %esi
+	xorl	%ebp, %ebp
+	xorl	%r8d, %r8d
+	xorl	%r9d, %r9d
+	xorl	%r10d, %r10d
+	xorl	%r11d, %r11d
+	xorl	%r12d, %r12d
+	xorl	%r13d, %r13d
+	xorl	%r14d, %r14d
+	xorl	%r15d, %r15d
+	movq	0xa8(%rsp), %rax		/* ax = regs.ss */
+	movq	%rax, 0xd0(%rsp)		/* nmi.again_ss */
+	movq	0xa0(%rsp), %rax		/* ax = regs.sp */
+	movq	%rax, 0xc8(%rsp)		/* nmi.again_sp */
+	movq	0x98(%rsp), %rax		/* ax = regs.flags */
+	movq	%rax, 0xc0(%rsp)		/* nmi.again_flags */
+	movq	0x90(%rsp), %rax		/* ax = regs.cs */
+	movq	%rax, 0xb8(%rsp)		/* nmi.again_cs */
+	movq	0x88(%rsp), %rax		/* ax = regs.ip */
+	movq	%rax, 0xb0(%rsp)		/* nmi.again_ip */
+	xorl	%eax, %eax			/* ax = 0 */
+	movq	$0x1, 0xd8(%rsp)		/* nmi.running */
+ENTRY_INNER(nmi_run_built)
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%cr3, %r14
+	movq	%r14, %rax
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	andq	$-0x1001, %rax
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_FSGSBASE)
+	rdgsbase	%rbx
+	movq	0x110(%rsp), %rax
+	wrgsbase	%rax
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	andq	$-0x1801, %rax
+	btsq	$0x3f, %rax
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%rax, %cr3
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_FSGSBASE)
+	movl	$0x1, %ebx
+	movl	$0xc0000101, %ecx
+	rdmsr
+	testl	%edx, %edx
+	js	.Lnmi_run_gs_probe_1
+	xorl	%ebx, %ebx
+	swapgs
+.Lnmi_run_gs_probe_1:
+	xorl	%eax, %eax
+	xorl	%edx, %edx
+#endif
+#if defined(CONFIG_FENCE) && !defined(CONFIG_FRED)
+	lfence					/* gs_spec = fenced */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_IBRS)
+	movl	$0x48, %ecx
+	rdmsr
+	movq	%rax, %r15
+	movq	%gs:0x80, %rax
+	xorl	%edx, %edx
+	wrmsr
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_UNTRAIN)
+	call	untrain_returns			/* op untrain */
+#endif
+#if !defined(CONFIG_FRED)
+	movq	%rsp, %rdi			/* regs */
+	call	do_paranoid
+ENTRY_END(nmi_run)
+ENTRY_START(iret_nmi)
+	.cfi_return_column	16
+.Liret_nmi:
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_FSGSBASE)
+	.cfi_def_cfa	7, 0xb0
+	.cfi_offset	0, -96
+	.cfi_offset	3, -136
+	.cfi_offset	2, -88
+	.cfi_offset	1, -80
+	.cfi_offset	4, -72
+	.cfi_offset	5, -64
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	wrgsbase	%rbx
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_IBRS)
+	.cfi_def_cfa	7, 0xb0
+	.cfi_offset	0, -96
+	.cfi_offset	3, -136
+	.cfi_offset	2, -88
+	.cfi_offset	1, -80
+	.cfi_offset	4, -72
+	.cfi_offset	5, -64
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	movl	$0x48, %ecx
+	movq	%r15, %rax
+	xorl	%edx, %edx
+	wrmsr
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	btsq	$0x3f, %r14
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	.cfi_def_cfa	7, 0xb0
+	.cfi_offset	0, -96
+	.cfi_offset	3, -136
+	.cfi_offset	2, -88
+	.cfi_offset	1, -80
+	.cfi_offset	4, -72
+	.cfi_offset	5, -64
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	movq	%r14, %cr3
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_FSGSBASE)
+	.cfi_def_cfa	7, 0xb0
+	.cfi_offset	0, -96
+	.cfi_offset	3, -136
+	.cfi_offset	2, -88
+	.cfi_offset	1, -80
+	.cfi_offset	4, -72
+	.cfi_offset	5, -64
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	testb	%bl, %bl
+	jnz	.Liret_nmi_gs_probe_1
+	swapgs
+.Liret_nmi_gs_probe_1:
+#endif
+#if !defined(CONFIG_FRED)
+	popq	%r15				/* regs.r15 */
+	.cfi_def_cfa_offset	0xa8
+	.cfi_same_value	15
+	popq	%r14				/* regs.r14 */
+	.cfi_def_cfa_offset	0xa0
+	.cfi_same_value	14
+	popq	%r13				/* regs.r13 */
+	.cfi_def_cfa_offset	0x98
+	.cfi_same_value	13
+	popq	%r12				/* regs.r12 */
+	.cfi_def_cfa_offset	0x90
+	.cfi_same_value	12
+	popq	%rbp				/* regs.bp */
+	.cfi_def_cfa_offset	0x88
+	.cfi_same_value	6
+	popq	%rbx				/* regs.bx */
+	.cfi_def_cfa_offset	0x80
+	.cfi_same_value	3
+	popq	%r11				/* regs.r11 */
+	.cfi_def_cfa_offset	0x78
+	.cfi_same_value	11
+	popq	%r10				/* regs.r10 */
+	.cfi_def_cfa_offset	0x70
+	.cfi_same_value	10
+	popq	%r9				/* regs.r9 */
+	.cfi_def_cfa_offset	0x68
+	.cfi_same_value	9
+	popq	%r8				/* regs.r8 */
+	.cfi_def_cfa_offset	0x60
+	.cfi_same_value	8
+	popq	%rax				/* regs.ax */
+	.cfi_def_cfa_offset	0x58
+	.cfi_same_value	0
+	popq	%rcx				/* regs.cx */
+	.cfi_def_cfa_offset	0x50
+	.cfi_same_value	2
+	popq	%rdx				/* regs.dx */
+	.cfi_def_cfa_offset	0x48
+	.cfi_same_value	1
+	popq	%rsi				/* regs.si */
+	.cfi_def_cfa_offset	0x40
+	.cfi_same_value	4
+	popq	%rdi				/* regs.di */
+	.cfi_def_cfa_offset	0x98
+	.cfi_offset	7, -72
+	.cfi_offset	16, -96
+	.cfi_offset	49, -80
+	.cfi_offset	51, -88
+	.cfi_offset	52, -64
+	.cfi_same_value	5
+	addq	$0x38, %rsp			/* drop the rest of nmi */
+	.cfi_def_cfa_offset	0x60
+	movq	$0x0, 0x28(%rsp)		/* nmi.running */
+ENTRY_INNER(iret_nmi_last)
+	iretq
+ENTRY_END(iret_nmi)
 
 	.balign	0x10, 0xcc
 ENTRY_START(trap)
 	.cfi_return_column	16
 .Ltrap:
-#if defined(CONFIG_SMAP)
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_SMAP)
 	.cfi_def_cfa	7, 0x38
 	.cfi_offset	7, -16
 	.cfi_offset	16, -40
@@ -279,6 +1750,7 @@ ENTRY_START(trap)
 	.cfi_offset	52, -8
 	clac					/* ac = 0 */
 #endif
+#if !defined(CONFIG_FRED)
 	.cfi_def_cfa	7, 0x38
 	.cfi_offset	7, -16
 	.cfi_offset	16, -40
@@ -348,12 +1820,53 @@ ENTRY_START(trap)
 	testb	$0x3, 0x90(%rsp)		/* from kernel? */
 	jz	.Ltrap_from_kernel		/* from kernel? */
 	swapgs					/* gs = kernel */
+#endif
+#if defined(CONFIG_FENCE) && !defined(CONFIG_FRED)
 	lfence					/* gs_spec = fenced */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%cr3, %rax
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	andq	$-0x1001, %rax
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	andq	$-0x1801, %rax
+	btsq	$0x3f, %rax
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%rax, %cr3
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_IBRS)
+	movl	$0x48, %ecx
+	movq	%gs:0x80, %rax
+	xorl	%edx, %edx
+	wrmsr
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%rsp, %rdi			/* regs */
+	call	regs_to_task
+	movq	%rax, %rsp			/* regs is on stack task now */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_UNTRAIN)
+	call	untrain_returns			/* op untrain */
+#endif
+#if !defined(CONFIG_FRED)
 	movq	%rsp, %rdi			/* regs */
 	call	do_trap
 	jmp	.Liret_user
 .Ltrap_from_kernel:
+	leaq	iret_user_last(%rip), %rax	/* at bad_iret? */
+	cmpq	%rax, 0x88(%rsp)		/* at bad_iret? */
+	jz	.Ltrap_from_bad_iret		/* at bad_iret? */
+	leaq	load_gs_change(%rip), %rax	/* at bad_gs? */
+	cmpq	%rax, 0x88(%rsp)		/* at bad_gs? */
+	jz	.Ltrap_from_bad_gs		/* at bad_gs? */
+#endif
+#if defined(CONFIG_FENCE) && !defined(CONFIG_FRED)
 	lfence					/* gs_spec = fenced */
+#endif
+#if !defined(CONFIG_FRED)
 	movq	%rsp, %rdi			/* regs */
 	call	do_trap
 ENTRY_END(trap)
@@ -429,7 +1942,396 @@ ENTRY_START(iret_kernel)
 	addq	$0x10, %rsp			/* drop the rest of regs */
 	.cfi_def_cfa_offset	0x28
 	iretq
+.Ltrap_from_bad_iret:
+	.cfi_def_cfa_offset	0xb0
+	.cfi_offset	0, -96
+	.cfi_offset	3, -136
+	.cfi_offset	2, -88
+	.cfi_offset	1, -80
+	.cfi_offset	4, -72
+	.cfi_offset	5, -64
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
+	swapgs					/* gs = kernel */
+#endif
+#if defined(CONFIG_FENCE) && !defined(CONFIG_FRED)
+	lfence					/* gs_spec = fenced */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%cr3, %rax
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	andq	$-0x1001, %rax
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	andq	$-0x1801, %rax
+	btsq	$0x3f, %rax
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%rax, %cr3
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_IBRS)
+	movl	$0x48, %ecx
+	movq	%gs:0x80, %rax
+	xorl	%edx, %edx
+	wrmsr
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_UNTRAIN)
+	call	untrain_returns			/* op untrain */
+#endif
+#if !defined(CONFIG_FRED)
+	movq	%rsp, %rdi			/* regs */
+	call	bad_iret_to_task
+	movq	%rax, %rsp			/* regs is on stack task now */
+	movq	%rsp, %rdi			/* regs */
+	call	do_trap
+	jmp	.Liret_user
+.Ltrap_from_bad_gs:
+	swapgs					/* gs = kernel */
+#endif
+#if defined(CONFIG_FENCE) && !defined(CONFIG_FRED)
+	lfence					/* gs_spec = fenced */
+#endif
+#if !defined(CONFIG_FRED)
+	movq	%rsp, %rdi			/* regs */
+	call	do_trap
+	jmp	.Liret_kernel
 ENTRY_END(iret_kernel)
+
+	.balign	0x10, 0xcc
+ENTRY_START(ist)
+	.cfi_return_column	16
+.List:
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_SMAP)
+	.cfi_def_cfa	7, 0x38
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	clac					/* ac = 0 */
+#endif
+#if !defined(CONFIG_FRED)
+	.cfi_def_cfa	7, 0x38
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	cld					/* df = 0 */
+	pushq	%rdi				/* regs.di */
+	.cfi_def_cfa_offset	0x40
+	.cfi_offset	5, -64
+	pushq	%rsi				/* regs.si */
+	.cfi_def_cfa_offset	0x48
+	.cfi_offset	4, -72
+	pushq	%rdx				/* regs.dx */
+	.cfi_def_cfa_offset	0x50
+	.cfi_offset	1, -80
+	pushq	%rcx				/* regs.cx */
+	.cfi_def_cfa_offset	0x58
+	.cfi_offset	2, -88
+	pushq	%rax				/* regs.ax */
+	.cfi_def_cfa_offset	0x60
+	.cfi_offset	0, -96
+	pushq	%r8				/* regs.r8 */
+	.cfi_def_cfa_offset	0x68
+	.cfi_offset	8, -104
+	pushq	%r9				/* regs.r9 */
+	.cfi_def_cfa_offset	0x70
+	.cfi_offset	9, -112
+	pushq	%r10				/* regs.r10 */
+	.cfi_def_cfa_offset	0x78
+	.cfi_offset	10, -120
+	pushq	%r11				/* regs.r11 */
+	.cfi_def_cfa_offset	0x80
+	.cfi_offset	11, -128
+	pushq	%rbx				/* regs.bx */
+	.cfi_def_cfa_offset	0x88
+	.cfi_offset	3, -136
+	pushq	%rbp				/* regs.bp */
+	.cfi_def_cfa_offset	0x90
+	.cfi_offset	6, -144
+	pushq	%r12				/* regs.r12 */
+	.cfi_def_cfa_offset	0x98
+	.cfi_offset	12, -152
+	pushq	%r13				/* regs.r13 */
+	.cfi_def_cfa_offset	0xa0
+	.cfi_offset	13, -160
+	pushq	%r14				/* regs.r14 */
+	.cfi_def_cfa_offset	0xa8
+	.cfi_offset	14, -168
+	pushq	%r15				/* regs.r15 */
+	.cfi_def_cfa_offset	0xb0
+	.cfi_offset	15, -176
+	xorl	%eax, %eax
+	xorl	%ebx, %ebx
+	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	xorl	%esi, %esi
+	xorl	%ebp, %ebp
+	xorl	%r8d, %r8d
+	xorl	%r9d, %r9d
+	xorl	%r10d, %r10d
+	xorl	%r11d, %r11d
+	xorl	%r12d, %r12d
+	xorl	%r13d, %r13d
+	xorl	%r14d, %r14d
+	xorl	%r15d, %r15d
+	testb	$0x3, 0x90(%rsp)		/* from kernel? */
+	jz	.List_from_kernel		/* from kernel? */
+	swapgs					/* gs = kernel */
+#endif
+#if defined(CONFIG_FENCE) && !defined(CONFIG_FRED)
+	lfence					/* gs_spec = fenced */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%cr3, %rax
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	andq	$-0x1001, %rax
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	andq	$-0x1801, %rax
+	btsq	$0x3f, %rax
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%rax, %cr3
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_IBRS)
+	movl	$0x48, %ecx
+	movq	%gs:0x80, %rax
+	xorl	%edx, %edx
+	wrmsr
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_UNTRAIN)
+	call	untrain_returns			/* op untrain */
+#endif
+#if !defined(CONFIG_FRED)
+	movq	%rsp, %rdi			/* regs */
+	call	regs_to_task
+	movq	%rax, %rsp			/* regs is on stack task now */
+	movq	%rsp, %rdi			/* regs */
+	call	do_trap
+	jmp	.Liret_user
+.List_from_kernel:
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%cr3, %r14
+	movq	%r14, %rax
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	andq	$-0x1001, %rax
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_FSGSBASE)
+	rdgsbase	%rbx
+	movq	0xb0(%rsp), %rax
+	wrgsbase	%rax
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	andq	$-0x1801, %rax
+	btsq	$0x3f, %rax
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%rax, %cr3
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_FSGSBASE)
+	movl	$0x1, %ebx
+	movl	$0xc0000101, %ecx
+	rdmsr
+	testl	%edx, %edx
+	js	.List_gs_probe_1
+	xorl	%ebx, %ebx
+	swapgs
+.List_gs_probe_1:
+	xorl	%eax, %eax
+	xorl	%edx, %edx
+#endif
+#if defined(CONFIG_FENCE) && !defined(CONFIG_FRED)
+	lfence					/* gs_spec = fenced */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_IBRS)
+	movl	$0x48, %ecx
+	rdmsr
+	movq	%rax, %r15
+	movq	%gs:0x80, %rax
+	xorl	%edx, %edx
+	wrmsr
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_UNTRAIN)
+	call	untrain_returns			/* op untrain */
+#endif
+#if !defined(CONFIG_FRED)
+	movq	%rsp, %rdi			/* regs */
+	call	do_paranoid
+ENTRY_END(ist)
+ENTRY_START(iret_paranoid)
+	.cfi_return_column	16
+.Liret_paranoid:
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_FSGSBASE)
+	.cfi_def_cfa	7, 0xb0
+	.cfi_offset	0, -96
+	.cfi_offset	3, -136
+	.cfi_offset	2, -88
+	.cfi_offset	1, -80
+	.cfi_offset	4, -72
+	.cfi_offset	5, -64
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	wrgsbase	%rbx
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_IBRS)
+	.cfi_def_cfa	7, 0xb0
+	.cfi_offset	0, -96
+	.cfi_offset	3, -136
+	.cfi_offset	2, -88
+	.cfi_offset	1, -80
+	.cfi_offset	4, -72
+	.cfi_offset	5, -64
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	movl	$0x48, %ecx
+	movq	%r15, %rax
+	xorl	%edx, %edx
+	wrmsr
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	btsq	$0x3f, %r14
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	.cfi_def_cfa	7, 0xb0
+	.cfi_offset	0, -96
+	.cfi_offset	3, -136
+	.cfi_offset	2, -88
+	.cfi_offset	1, -80
+	.cfi_offset	4, -72
+	.cfi_offset	5, -64
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	movq	%r14, %cr3
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_FSGSBASE)
+	.cfi_def_cfa	7, 0xb0
+	.cfi_offset	0, -96
+	.cfi_offset	3, -136
+	.cfi_offset	2, -88
+	.cfi_offset	1, -80
+	.cfi_offset	4, -72
+	.cfi_offset	5, -64
+	.cfi_offset	6, -144
+	.cfi_offset	8, -104
+	.cfi_offset	9, -112
+	.cfi_offset	10, -120
+	.cfi_offset	11, -128
+	.cfi_offset	12, -152
+	.cfi_offset	13, -160
+	.cfi_offset	14, -168
+	.cfi_offset	15, -176
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	testb	%bl, %bl
+	jnz	.Liret_paranoid_gs_probe_1
+	swapgs
+.Liret_paranoid_gs_probe_1:
+#endif
+#if !defined(CONFIG_FRED)
+	popq	%r15				/* regs.r15 */
+	.cfi_def_cfa_offset	0xa8
+	.cfi_same_value	15
+	popq	%r14				/* regs.r14 */
+	.cfi_def_cfa_offset	0xa0
+	.cfi_same_value	14
+	popq	%r13				/* regs.r13 */
+	.cfi_def_cfa_offset	0x98
+	.cfi_same_value	13
+	popq	%r12				/* regs.r12 */
+	.cfi_def_cfa_offset	0x90
+	.cfi_same_value	12
+	popq	%rbp				/* regs.bp */
+	.cfi_def_cfa_offset	0x88
+	.cfi_same_value	6
+	popq	%rbx				/* regs.bx */
+	.cfi_def_cfa_offset	0x80
+	.cfi_same_value	3
+	popq	%r11				/* regs.r11 */
+	.cfi_def_cfa_offset	0x78
+	.cfi_same_value	11
+	popq	%r10				/* regs.r10 */
+	.cfi_def_cfa_offset	0x70
+	.cfi_same_value	10
+	popq	%r9				/* regs.r9 */
+	.cfi_def_cfa_offset	0x68
+	.cfi_same_value	9
+	popq	%r8				/* regs.r8 */
+	.cfi_def_cfa_offset	0x60
+	.cfi_same_value	8
+	popq	%rax				/* regs.ax */
+	.cfi_def_cfa_offset	0x58
+	.cfi_same_value	0
+	popq	%rcx				/* regs.cx */
+	.cfi_def_cfa_offset	0x50
+	.cfi_same_value	2
+	popq	%rdx				/* regs.dx */
+	.cfi_def_cfa_offset	0x48
+	.cfi_same_value	1
+	popq	%rsi				/* regs.si */
+	.cfi_def_cfa_offset	0x40
+	.cfi_same_value	4
+	popq	%rdi				/* regs.di */
+	.cfi_def_cfa_offset	0x38
+	.cfi_same_value	5
+	addq	$0x10, %rsp			/* drop the rest of regs */
+	.cfi_def_cfa_offset	0x28
+	iretq
+ENTRY_END(iret_paranoid)
 
 	.balign	0x10, 0xcc
 ENTRY_START(vector_0)
@@ -446,38 +2348,6 @@ ENTRY_START(vector_0)
 	.cfi_def_cfa_offset	0x38
 	jmp	.Ltrap
 ENTRY_END(vector_0)
-
-	.balign	0x10, 0xcc
-ENTRY_START(vector_1)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	7, -16
-	.cfi_offset	16, -40
-	.cfi_offset	49, -24
-	.cfi_offset	51, -32
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x1				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	.Ltrap
-ENTRY_END(vector_1)
-
-	.balign	0x10, 0xcc
-ENTRY_START(vector_2)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	7, -16
-	.cfi_offset	16, -40
-	.cfi_offset	49, -24
-	.cfi_offset	51, -32
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x2				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	.Ltrap
-ENTRY_END(vector_2)
 
 	.balign	0x10, 0xcc
 ENTRY_START(vector_3)
@@ -558,20 +2428,6 @@ ENTRY_START(vector_7)
 	.cfi_def_cfa_offset	0x38
 	jmp	.Ltrap
 ENTRY_END(vector_7)
-
-	.balign	0x10, 0xcc
-ENTRY_START(vector_8)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x30
-	.cfi_offset	7, -16
-	.cfi_offset	16, -40
-	.cfi_offset	49, -24
-	.cfi_offset	51, -32
-	.cfi_offset	52, -8
-	pushq	$0x8				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	.Ltrap
-ENTRY_END(vector_8)
 
 	.balign	0x10, 0xcc
 ENTRY_START(vector_9)
@@ -704,22 +2560,6 @@ ENTRY_START(vector_17)
 	.cfi_def_cfa_offset	0x38
 	jmp	.Ltrap
 ENTRY_END(vector_17)
-
-	.balign	0x10, 0xcc
-ENTRY_START(vector_18)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	7, -16
-	.cfi_offset	16, -40
-	.cfi_offset	49, -24
-	.cfi_offset	51, -32
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x12				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	.Ltrap
-ENTRY_END(vector_18)
 
 	.balign	0x10, 0xcc
 ENTRY_START(vector_19)
@@ -2458,22 +4298,6 @@ ENTRY_START(vector_127)
 	.cfi_def_cfa_offset	0x38
 	jmp	.Ltrap
 ENTRY_END(vector_127)
-
-	.balign	0x10, 0xcc
-ENTRY_START(vector_128)
-	.cfi_return_column	16
-	.cfi_def_cfa	7, 0x28
-	.cfi_offset	7, -16
-	.cfi_offset	16, -40
-	.cfi_offset	49, -24
-	.cfi_offset	51, -32
-	.cfi_offset	52, -8
-	pushq	$0x0				/* regs.error */
-	.cfi_def_cfa_offset	0x30
-	pushq	$0x80				/* regs.vector */
-	.cfi_def_cfa_offset	0x38
-	jmp	.Ltrap
-ENTRY_END(vector_128)
 
 	.balign	0x10, 0xcc
 ENTRY_START(vector_129)
@@ -4506,5 +6330,355 @@ ENTRY_START(vector_255)
 	.cfi_def_cfa_offset	0x38
 	jmp	.Ltrap
 ENTRY_END(vector_255)
+
+	.balign	0x10, 0xcc
+ENTRY_START(debug_trap)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x1				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.List
+ENTRY_END(debug_trap)
+
+	.balign	0x10, 0xcc
+ENTRY_START(double_fault_trap)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x30
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	pushq	$0x8				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.List
+ENTRY_END(double_fault_trap)
+
+	.balign	0x10, 0xcc
+ENTRY_START(machine_check_trap)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x12				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	jmp	.List
+ENTRY_END(machine_check_trap)
+
+	.balign	0x10, 0xcc
+ENTRY_START(int80)
+	.cfi_return_column	16
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	pushq	$0x0				/* regs.error */
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x80				/* regs.vector */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_SMAP)
+	.cfi_def_cfa_offset	0x38
+	clac					/* ac = 0 */
+#endif
+#if !defined(CONFIG_FRED)
+	.cfi_def_cfa_offset	0x38
+	cld					/* df = 0 */
+	pushq	%rdi				/* regs.di */
+	.cfi_def_cfa_offset	0x40
+	.cfi_offset	5, -64
+	pushq	%rsi				/* regs.si */
+	.cfi_def_cfa_offset	0x48
+	.cfi_offset	4, -72
+	pushq	%rdx				/* regs.dx */
+	.cfi_def_cfa_offset	0x50
+	.cfi_offset	1, -80
+	pushq	%rcx				/* regs.cx */
+	.cfi_def_cfa_offset	0x58
+	.cfi_offset	2, -88
+	pushq	%rax				/* regs.ax */
+	.cfi_def_cfa_offset	0x60
+	.cfi_offset	0, -96
+	pushq	%r8				/* regs.r8 */
+	.cfi_def_cfa_offset	0x68
+	.cfi_offset	8, -104
+	pushq	%r9				/* regs.r9 */
+	.cfi_def_cfa_offset	0x70
+	.cfi_offset	9, -112
+	pushq	%r10				/* regs.r10 */
+	.cfi_def_cfa_offset	0x78
+	.cfi_offset	10, -120
+	pushq	%r11				/* regs.r11 */
+	.cfi_def_cfa_offset	0x80
+	.cfi_offset	11, -128
+	pushq	%rbx				/* regs.bx */
+	.cfi_def_cfa_offset	0x88
+	.cfi_offset	3, -136
+	pushq	%rbp				/* regs.bp */
+	.cfi_def_cfa_offset	0x90
+	.cfi_offset	6, -144
+	pushq	%r12				/* regs.r12 */
+	.cfi_def_cfa_offset	0x98
+	.cfi_offset	12, -152
+	pushq	%r13				/* regs.r13 */
+	.cfi_def_cfa_offset	0xa0
+	.cfi_offset	13, -160
+	pushq	%r14				/* regs.r14 */
+	.cfi_def_cfa_offset	0xa8
+	.cfi_offset	14, -168
+	pushq	%r15				/* regs.r15 */
+	.cfi_def_cfa_offset	0xb0
+	.cfi_offset	15, -176
+	xorl	%eax, %eax
+	xorl	%ebx, %ebx
+	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	xorl	%esi, %esi
+	xorl	%ebp, %ebp
+	xorl	%r8d, %r8d
+	xorl	%r9d, %r9d
+	xorl	%r10d, %r10d
+	xorl	%r11d, %r11d
+	xorl	%r12d, %r12d
+	xorl	%r13d, %r13d
+	xorl	%r14d, %r14d
+	xorl	%r15d, %r15d
+	testb	$0x3, 0x90(%rsp)		/* from kernel? */
+	jz	.Lint80_from_kernel		/* from kernel? */
+	swapgs					/* gs = kernel */
+#endif
+#if defined(CONFIG_FENCE) && !defined(CONFIG_FRED)
+	lfence					/* gs_spec = fenced */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%cr3, %rax
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	andq	$-0x1001, %rax
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	andq	$-0x1801, %rax
+	btsq	$0x3f, %rax
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%rax, %cr3
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_IBRS)
+	movl	$0x48, %ecx
+	movq	%gs:0x80, %rax
+	xorl	%edx, %edx
+	wrmsr
+#endif
+#if defined(CONFIG_BHB) && !defined(CONFIG_FRED)
+	call	clear_branch_history		/* op clear_history */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%rsp, %rdi			/* regs */
+	call	regs_to_task
+	movq	%rax, %rsp			/* regs is on stack task now */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_UNTRAIN)
+	call	untrain_returns			/* op untrain */
+#endif
+#if !defined(CONFIG_FRED)
+	movq	%rsp, %rdi			/* regs */
+	call	do_int80
+	jmp	.Liret_user
+.Lint80_from_kernel:
+#endif
+#if defined(CONFIG_FENCE) && !defined(CONFIG_FRED)
+	lfence					/* gs_spec = fenced */
+#endif
+#if !defined(CONFIG_FRED)
+	movq	%rsp, %rdi			/* regs */
+	call	do_trap
+	jmp	.Liret_kernel
+ENTRY_END(int80)
+
+	.balign	0x10, 0xcc
+ENTRY_START(nmi_trap)
+	.cfi_return_column	16
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_SMAP)
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	clac					/* ac = 0 */
+#endif
+#if !defined(CONFIG_FRED)
+	.cfi_def_cfa	7, 0x28
+	.cfi_offset	7, -16
+	.cfi_offset	16, -40
+	.cfi_offset	49, -24
+	.cfi_offset	51, -32
+	.cfi_offset	52, -8
+	cld					/* df = 0 */
+	testb	$0x3, 0x8(%rsp)			/* from kernel? */
+	jz	.Lnmi_trap_from_kernel		/* from kernel? */
+	pushq	$0x0				/* regs.error */
+ENTRY_INNER(user_gs_nmi_trap_begin)
+	.cfi_def_cfa_offset	0x30
+	pushq	$0x2				/* regs.vector */
+	.cfi_def_cfa_offset	0x38
+	pushq	%rdi				/* regs.di */
+	.cfi_def_cfa_offset	0x40
+	.cfi_offset	5, -64
+	pushq	%rsi				/* regs.si */
+	.cfi_def_cfa_offset	0x48
+	.cfi_offset	4, -72
+	pushq	%rdx				/* regs.dx */
+	.cfi_def_cfa_offset	0x50
+	.cfi_offset	1, -80
+	pushq	%rcx				/* regs.cx */
+	.cfi_def_cfa_offset	0x58
+	.cfi_offset	2, -88
+	pushq	%rax				/* regs.ax */
+	.cfi_def_cfa_offset	0x60
+	.cfi_offset	0, -96
+	pushq	%r8				/* regs.r8 */
+	.cfi_def_cfa_offset	0x68
+	.cfi_offset	8, -104
+	pushq	%r9				/* regs.r9 */
+	.cfi_def_cfa_offset	0x70
+	.cfi_offset	9, -112
+	pushq	%r10				/* regs.r10 */
+	.cfi_def_cfa_offset	0x78
+	.cfi_offset	10, -120
+	pushq	%r11				/* regs.r11 */
+	.cfi_def_cfa_offset	0x80
+	.cfi_offset	11, -128
+	pushq	%rbx				/* regs.bx */
+	.cfi_def_cfa_offset	0x88
+	.cfi_offset	3, -136
+	pushq	%rbp				/* regs.bp */
+	.cfi_def_cfa_offset	0x90
+	.cfi_offset	6, -144
+	pushq	%r12				/* regs.r12 */
+	.cfi_def_cfa_offset	0x98
+	.cfi_offset	12, -152
+	pushq	%r13				/* regs.r13 */
+	.cfi_def_cfa_offset	0xa0
+	.cfi_offset	13, -160
+	pushq	%r14				/* regs.r14 */
+	.cfi_def_cfa_offset	0xa8
+	.cfi_offset	14, -168
+	pushq	%r15				/* regs.r15 */
+	.cfi_def_cfa_offset	0xb0
+	.cfi_offset	15, -176
+	xorl	%eax, %eax
+	xorl	%ebx, %ebx
+	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	xorl	%esi, %esi
+	xorl	%ebp, %ebp
+	xorl	%r8d, %r8d
+	xorl	%r9d, %r9d
+	xorl	%r10d, %r10d
+	xorl	%r11d, %r11d
+	xorl	%r12d, %r12d
+	xorl	%r13d, %r13d
+	xorl	%r14d, %r14d
+	xorl	%r15d, %r15d
+	swapgs					/* gs = kernel */
+ENTRY_INNER(user_gs_nmi_trap_end)
+#endif
+#if defined(CONFIG_FENCE) && !defined(CONFIG_FRED)
+	lfence					/* gs_spec = fenced */
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%cr3, %rax
+#endif
+#if !defined(CONFIG_FRED) && !defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	andq	$-0x1001, %rax
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PCID) && defined(CONFIG_PTI)
+	andq	$-0x1801, %rax
+	btsq	$0x3f, %rax
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_PTI)
+	movq	%rax, %cr3
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_IBRS)
+	movl	$0x48, %ecx
+	movq	%gs:0x80, %rax
+	xorl	%edx, %edx
+	wrmsr
+#endif
+#if !defined(CONFIG_FRED) && defined(CONFIG_UNTRAIN)
+	call	untrain_returns			/* op untrain */
+#endif
+#if !defined(CONFIG_FRED)
+	movq	%rsp, %rdi			/* regs */
+	call	regs_to_task
+	movq	%rax, %rsp			/* regs is on stack task now */
+	movq	%rsp, %rdi			/* regs */
+	call	do_nmi_user
+	jmp	.Liret_user
+.Lnmi_trap_from_kernel:
+	.cfi_def_cfa_offset	0x28
+	.cfi_same_value	0
+	.cfi_same_value	3
+	.cfi_same_value	2
+	.cfi_same_value	1
+	.cfi_same_value	4
+	.cfi_same_value	5
+	.cfi_same_value	6
+	.cfi_same_value	8
+	.cfi_same_value	9
+	.cfi_same_value	10
+	.cfi_same_value	11
+	.cfi_same_value	12
+	.cfi_same_value	13
+	.cfi_same_value	14
+	.cfi_same_value	15
+	pushq	%rdx				/* nmi.dx0 */
+	.cfi_def_cfa_offset	0x30
+	.cfi_offset	1, -48
+	addq	$-0x8, %rsp			/* nmi.running: not written here */
+	.cfi_def_cfa_offset	0x38
+	leaq	nmi_run_again(%rip), %rdx	/* at nmi_building? */
+	cmpq	%rdx, 0x10(%rsp)		/* at nmi_building? */
+	jb	.Lnmi_trap_not_nmi_building	/* at nmi_building? */
+	leaq	nmi_run_built(%rip), %rdx	/* at nmi_building? */
+	cmpq	%rdx, 0x10(%rsp)		/* at nmi_building? */
+	jb	.Lnmi_leave			/* at nmi_building? */
+.Lnmi_trap_not_nmi_building:
+	cmpq	$0x1, 0x0(%rsp)			/* at nmi_running? */
+	jz	.Lnmi_redirect			/* at nmi_running? */
+	leaq	iret_nmi_last(%rip), %rdx	/* at nmi_leaving? */
+	cmpq	%rdx, 0x10(%rsp)		/* at nmi_leaving? */
+	jz	.Lnmi_redirect			/* at nmi_leaving? */
+	addq	$-0x28, %rsp			/* nmi.again_ip, again_cs, again_flags, again_sp, again_ss: not written here */
+	.cfi_def_cfa_offset	0x60
+	pushq	0x58(%rsp)			/* nmi.outer_ss */
+	.cfi_def_cfa_offset	0x68
+	pushq	0x58(%rsp)			/* nmi.outer_sp */
+	.cfi_def_cfa_offset	0x70
+	pushq	0x58(%rsp)			/* nmi.outer_flags */
+	.cfi_def_cfa_offset	0x78
+	pushq	0x58(%rsp)			/* nmi.outer_cs */
+	.cfi_def_cfa_offset	0x80
+	pushq	0x58(%rsp)			/* nmi.outer_ip */
+	.cfi_def_cfa_offset	0x88
+	movq	0x58(%rsp), %rdx		/* dx = nmi.dx0 */
+	jmp	.Lnmi_run
+ENTRY_END(nmi_trap)
+#endif
 
 	.section .note.GNU-stack, "", %progbits

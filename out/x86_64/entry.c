@@ -12,6 +12,7 @@
 #define ENTRY_TF	UINT64_C(0x100)
 #define ENTRY_IF	UINT64_C(0x200)
 #define ENTRY_RF	UINT64_C(0x10000)
+#define ENTRY_VM	UINT64_C(0x20000)
 
 /* Entry code runs where a kernel's own checks and tracing cannot: keep instrumentation away. */
 #ifndef ENTRY_CODE
@@ -112,6 +113,122 @@ static ENTRY_CODE void syscalls_native(struct regs *regs)
 	regs->ax = (uint64_t)native_table[number](regs);
 }
 
+static ENTRY_CODE int64_t compat_sys_exit(const struct regs *regs)
+{
+	return sys_exit((uint32_t)regs->bx);
+}
+
+static ENTRY_CODE int64_t compat_sys_write(const struct regs *regs)
+{
+	return sys_write((uint32_t)regs->bx, (uint32_t)regs->cx);
+}
+
+static ENTRY_CODE int64_t compat_sys_yield(const struct regs *regs)
+{
+	(void)regs;
+	return sys_yield();
+}
+
+static ENTRY_CODE int64_t compat_sys_getpid(const struct regs *regs)
+{
+	(void)regs;
+	return sys_getpid();
+}
+
+static ENTRY_CODE int64_t compat_sys_add6(const struct regs *regs)
+{
+	return sys_add6((uint32_t)regs->bx, (uint32_t)regs->cx, (uint32_t)regs->dx, (uint32_t)regs->si,
+			(uint32_t)regs->di, (uint32_t)regs->bp);
+}
+
+static ENTRY_CODE int64_t compat_missing(const struct regs *regs)
+{
+	(void)regs;
+	return -38;
+}
+
+static int64_t (*const compat_table[9])(const struct regs *regs) = {
+	[0] = compat_sys_exit,
+	[1] = compat_sys_write,
+	[2] = compat_sys_yield,
+	[3] = compat_sys_getpid,
+	[4 ... 7] = compat_missing,
+	[8] = compat_sys_add6,
+};
+
+/*
+ * All ones when index < count, else 0: without a branch, so that a wrong guess of the CPU cannot
+ * index past the table. The empty asm keeps the compiler from knowing the answer.
+ */
+static inline ENTRY_CODE uint64_t compat_mask(uint64_t index, uint64_t count)
+{
+	__asm__("" : "+r"(index));
+	return (uint64_t)((int64_t)~(index | (count - 1 - index)) >> 63);
+}
+
+static ENTRY_CODE void syscalls_compat(struct regs *regs)
+{
+	uint64_t number = (uint32_t)regs->error;
+
+	if (number >= 9) {
+		regs->ax = (uint64_t)-38;
+		return;
+	}
+	number &= compat_mask(number, 9);
+	regs->ax = (uint64_t)compat_table[number](regs);
+}
+
+static ENTRY_CODE int64_t fast_sys_exit(const struct regs *regs)
+{
+	return sys_exit((uint32_t)regs->bx);
+}
+
+static ENTRY_CODE int64_t fast_sys_write(const struct regs *regs)
+{
+	return sys_write((uint32_t)regs->bx, (uint32_t)regs->si);
+}
+
+static ENTRY_CODE int64_t fast_sys_yield(const struct regs *regs)
+{
+	(void)regs;
+	return sys_yield();
+}
+
+static ENTRY_CODE int64_t fast_sys_getpid(const struct regs *regs)
+{
+	(void)regs;
+	return sys_getpid();
+}
+
+static int64_t (*const fast_table[4])(const struct regs *regs) = {
+	[0] = fast_sys_exit,
+	[1] = fast_sys_write,
+	[2] = fast_sys_yield,
+	[3] = fast_sys_getpid,
+};
+
+/*
+ * All ones when index < count, else 0: without a branch, so that a wrong guess of the CPU cannot
+ * index past the table. The empty asm keeps the compiler from knowing the answer.
+ */
+static inline ENTRY_CODE uint64_t fast_mask(uint64_t index, uint64_t count)
+{
+	__asm__("" : "+r"(index));
+	return (uint64_t)((int64_t)~(index | (count - 1 - index)) >> 63);
+}
+
+static ENTRY_CODE void syscalls_fast(struct regs *regs)
+{
+	uint64_t number = (uint32_t)regs->error;
+
+	if (number >= 4) {
+		regs->ax = (uint64_t)-38;
+		return;
+	}
+	number &= fast_mask(number, 4);
+	regs->ax = (uint64_t)fast_table[number](regs);
+}
+
 static ENTRY_CODE void work_to_user(struct regs *regs)
 {
 	ENTRY_IRQS_OFF();
@@ -186,14 +303,164 @@ static ENTRY_CODE unsigned int choose_return_64(const struct regs *regs)
 	return RETURN_64_IRET;
 }
 
+/* The first clause that forbids sysret_compat; -1: none does. */
+static ENTRY_CODE int return_32_sysret_compat_refused(const struct regs *regs)
+{
+	/* regs.cx == regs.ip: SYSRET loads ip from cx */
+	if (!(regs->cx == regs->ip))
+		return RETURN_32_REFUSED_IP_NOT_IN_CX;
+	/* regs.r11 == regs.flags: SYSRET loads flags from r11 */
+	if (!(regs->r11 == regs->flags))
+		return RETURN_32_REFUSED_FLAGS_NOT_IN_R11;
+	/* regs.cs == USER32_CS: SYSRETL loads cs from STAR */
+	if (!(regs->cs == USER32_CS))
+		return RETURN_32_REFUSED_FOREIGN_CS;
+	/* regs.ss == USER_DS: SYSRETL loads ss from STAR */
+	if (!(regs->ss == USER_DS))
+		return RETURN_32_REFUSED_FOREIGN_SS;
+	/* regs.ip <= 0xffffffff: SYSRETL loads 32 bits of ip */
+	if (!(regs->ip <= UINT64_C(0xffffffff)))
+		return RETURN_32_REFUSED_HIGH_IP;
+	/*
+	 * (regs.flags & ((RF | TF) | VM)) == 0: SYSRET drops RF, and would trap one instruction
+	 * early
+	 */
+	if (!((regs->flags & ((ENTRY_RF | ENTRY_TF) | ENTRY_VM)) == 0))
+		return RETURN_32_REFUSED_RF_OR_TF;
+	return -1;
+}
+
+/* Runs after the last thing that can change the frame, with interrupts off. */
+static ENTRY_CODE unsigned int choose_return_32(const struct regs *regs)
+{
+	struct percpu *counts = this_cpu();
+	int refusal;
+
+	refusal = return_32_sysret_compat_refused(regs);
+	if (refusal < 0) {
+		counts->returned_32[RETURN_32_SYSRET_COMPAT]++;
+		return RETURN_32_SYSRET_COMPAT;
+	}
+	counts->refused_32[refusal]++;
+	counts->returned_32[RETURN_32_IRET]++;
+	return RETURN_32_IRET;
+}
+
+/* The frame goes to the top of stack task. From its end down: the two may overlap. */
+ENTRY_CODE struct regs *regs_to_task(struct regs *regs)
+{
+	struct regs *to = (struct regs *)(uintptr_t)this_cpu()->task_top - 1;
+
+	to->ss = regs->ss;
+	to->sp = regs->sp;
+	to->flags = regs->flags;
+	to->cs = regs->cs;
+	to->ip = regs->ip;
+	to->error = regs->error;
+	to->vector = regs->vector;
+	to->di = regs->di;
+	to->si = regs->si;
+	to->dx = regs->dx;
+	to->cx = regs->cx;
+	to->ax = regs->ax;
+	to->r8 = regs->r8;
+	to->r9 = regs->r9;
+	to->r10 = regs->r10;
+	to->r11 = regs->r11;
+	to->bx = regs->bx;
+	to->bp = regs->bp;
+	to->r12 = regs->r12;
+	to->r13 = regs->r13;
+	to->r14 = regs->r14;
+	to->r15 = regs->r15;
+	return to;
+}
+
+/* The frame goes to the top of stack task. From its end down: the two may overlap. */
+ENTRY_CODE struct regs *bad_iret_to_task(struct regs *regs)
+{
+	struct regs *to = (struct regs *)(uintptr_t)this_cpu()->task_top - 1;
+	const uint64_t *from = (const uint64_t *)(uintptr_t)regs->sp;
+
+	to->ss = from[4];
+	to->sp = from[3];
+	to->flags = from[2];
+	to->cs = from[1];
+	to->ip = from[0];
+	to->error = regs->error;
+	to->vector = regs->vector;
+	to->di = regs->di;
+	to->si = regs->si;
+	to->dx = regs->dx;
+	to->cx = regs->cx;
+	to->ax = regs->ax;
+	to->r8 = regs->r8;
+	to->r9 = regs->r9;
+	to->r10 = regs->r10;
+	to->r11 = regs->r11;
+	to->bx = regs->bx;
+	to->bp = regs->bp;
+	to->r12 = regs->r12;
+	to->r13 = regs->r13;
+	to->r14 = regs->r14;
+	to->r15 = regs->r15;
+	return to;
+}
+
 ENTRY_CODE uint8_t do_syscall_64(struct regs *regs)
 {
 	user_left(regs);
 	ENTRY_IRQS_ON();
 	syscalls_native(regs);
 	work_to_user(regs);
+	if (!((regs->ss & 4) == 0))
+		bad_stack_segment(regs);
 	user_resumes(regs);
 	return (uint8_t)choose_return_64(regs);
+}
+
+ENTRY_CODE uint8_t do_syscall_32(struct regs *regs)
+{
+	user_left(regs);
+	ENTRY_IRQS_ON();
+	syscalls_fast(regs);
+	work_to_user(regs);
+	if (!((regs->ss & 4) == 0))
+		bad_stack_segment(regs);
+	user_resumes(regs);
+	return (uint8_t)choose_return_32(regs);
+}
+
+ENTRY_CODE uint8_t do_sysenter(struct regs *regs)
+{
+	regs->ip = (uint32_t)regs->ip;
+	regs->sp = (uint32_t)regs->sp;
+	regs->flags = regs->flags | ENTRY_IF;
+	user_left(regs);
+	ENTRY_IRQS_ON();
+	syscalls_fast(regs);
+	regs->cx = regs->ip;
+	regs->r11 = regs->flags;
+	work_to_user(regs);
+	if (!((regs->ss & 4) == 0))
+		bad_stack_segment(regs);
+	user_resumes(regs);
+	return (uint8_t)choose_return_32(regs);
+}
+
+ENTRY_CODE void do_int80(struct regs *regs)
+{
+	if (!(!int80_external()))
+		bad_interrupt(regs);
+	regs->error = (uint32_t)regs->ax;
+	regs->ax = -(uint64_t)ENOSYS;
+	user_left(regs);
+	ENTRY_IRQS_ON();
+	syscalls_compat(regs);
+	work_to_user(regs);
+	if (!((regs->ss & 4) == 0))
+		bad_stack_segment(regs);
+	user_resumes(regs);
 }
 
 ENTRY_CODE void do_trap(struct regs *regs)
@@ -207,6 +474,9 @@ ENTRY_CODE void do_trap(struct regs *regs)
 		case 14:
 			user_page_fault(regs, address);
 			break;
+		case 18:
+			machine_check(regs);
+			break;
 		case 32 ... 255:
 			interrupt(regs, (uint8_t)regs->vector);
 			break;
@@ -215,6 +485,8 @@ ENTRY_CODE void do_trap(struct regs *regs)
 			break;
 		}
 		work_to_user(regs);
+		if (!((regs->ss & 4) == 0))
+			bad_stack_segment(regs);
 		user_resumes(regs);
 	} else {
 		kernel_interrupted(regs);
@@ -232,4 +504,73 @@ ENTRY_CODE void do_trap(struct regs *regs)
 		work_to_kernel(regs);
 		kernel_resumes(regs);
 	}
+}
+
+ENTRY_CODE void do_paranoid(struct regs *regs)
+{
+	switch (regs->vector) {
+	case 1:
+		kernel_debug(regs);
+		break;
+	case 2:
+		nmi(regs);
+		break;
+	case 18:
+		machine_check(regs);
+		break;
+	default:
+		double_fault(regs);
+		break;
+	}
+}
+
+ENTRY_CODE void do_nmi_user(struct regs *regs)
+{
+	nmi(regs);
+}
+
+ENTRY_CODE void do_fred_user(struct regs *regs)
+{
+	uint64_t address;
+
+	__asm__ volatile("movq %%cr2, %0" : "=r"(address));
+	regs->vector = (regs->ss >> 32) & UINT64_C(0xff);
+	user_left(regs);
+	switch ((regs->ss >> 48) & UINT64_C(0xf)) {
+	case 0:
+		interrupt(regs, (uint8_t)regs->vector);
+		break;
+	case 2:
+		nmi(regs);
+		break;
+	default:
+		fred_user(regs, address);
+		break;
+	}
+	work_to_user(regs);
+	if (!((regs->ss & 4) == 0))
+		bad_stack_segment(regs);
+	user_resumes(regs);
+}
+
+ENTRY_CODE void do_fred_kernel(struct regs *regs)
+{
+	uint64_t address;
+
+	__asm__ volatile("movq %%cr2, %0" : "=r"(address));
+	regs->vector = (regs->ss >> 32) & UINT64_C(0xff);
+	kernel_interrupted(regs);
+	switch ((regs->ss >> 48) & UINT64_C(0xf)) {
+	case 0:
+		interrupt(regs, (uint8_t)regs->vector);
+		break;
+	case 2:
+		nmi(regs);
+		break;
+	default:
+		fred_kernel(regs, address);
+		break;
+	}
+	work_to_kernel(regs);
+	kernel_resumes(regs);
 }

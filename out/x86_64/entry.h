@@ -4,8 +4,38 @@
 #define ENTRY_H
 
 /* The combinations of features that are proved. */
-#if (!defined(CONFIG_SMAP)) || \
-	(defined(CONFIG_SMAP)) /* smap */
+#if (!defined(CONFIG_SMAP) && !defined(CONFIG_PTI) && !defined(CONFIG_PCID) && \
+	 !defined(CONFIG_FSGSBASE) && !defined(CONFIG_FENCE) && !defined(CONFIG_IBRS) && \
+	 !defined(CONFIG_UNTRAIN) && !defined(CONFIG_BHB) && !defined(CONFIG_FRED) && \
+	 !defined(CONFIG_VERW)) || \
+	(defined(CONFIG_SMAP) && !defined(CONFIG_PTI) && !defined(CONFIG_PCID) && \
+	 !defined(CONFIG_FSGSBASE) && !defined(CONFIG_FENCE) && !defined(CONFIG_IBRS) && \
+	 !defined(CONFIG_UNTRAIN) && !defined(CONFIG_BHB) && !defined(CONFIG_FRED) && \
+	 !defined(CONFIG_VERW)) || \
+	(defined(CONFIG_SMAP) && defined(CONFIG_PTI) && !defined(CONFIG_PCID) && \
+	 !defined(CONFIG_FSGSBASE) && !defined(CONFIG_FENCE) && !defined(CONFIG_IBRS) && \
+	 !defined(CONFIG_UNTRAIN) && !defined(CONFIG_BHB) && !defined(CONFIG_FRED) && \
+	 !defined(CONFIG_VERW)) || \
+	(defined(CONFIG_SMAP) && !defined(CONFIG_PTI) && !defined(CONFIG_PCID) && \
+	 defined(CONFIG_FSGSBASE) && defined(CONFIG_FENCE) && !defined(CONFIG_IBRS) && \
+	 !defined(CONFIG_UNTRAIN) && !defined(CONFIG_BHB) && !defined(CONFIG_FRED) && \
+	 !defined(CONFIG_VERW)) || \
+	(defined(CONFIG_SMAP) && defined(CONFIG_PTI) && defined(CONFIG_PCID) && \
+	 !defined(CONFIG_FSGSBASE) && defined(CONFIG_FENCE) && defined(CONFIG_IBRS) && \
+	 !defined(CONFIG_UNTRAIN) && defined(CONFIG_BHB) && !defined(CONFIG_FRED) && \
+	 defined(CONFIG_VERW)) || \
+	(defined(CONFIG_SMAP) && defined(CONFIG_PTI) && !defined(CONFIG_PCID) && \
+	 !defined(CONFIG_FSGSBASE) && defined(CONFIG_FENCE) && defined(CONFIG_IBRS) && \
+	 !defined(CONFIG_UNTRAIN) && defined(CONFIG_BHB) && !defined(CONFIG_FRED) && \
+	 defined(CONFIG_VERW)) || \
+	(defined(CONFIG_SMAP) && !defined(CONFIG_PTI) && !defined(CONFIG_PCID) && \
+	 defined(CONFIG_FSGSBASE) && !defined(CONFIG_FENCE) && !defined(CONFIG_IBRS) && \
+	 defined(CONFIG_UNTRAIN) && !defined(CONFIG_BHB) && !defined(CONFIG_FRED) && \
+	 !defined(CONFIG_VERW)) || \
+	(defined(CONFIG_SMAP) && !defined(CONFIG_PTI) && !defined(CONFIG_PCID) && \
+	 defined(CONFIG_FSGSBASE) && !defined(CONFIG_FENCE) && !defined(CONFIG_IBRS) && \
+	 !defined(CONFIG_UNTRAIN) && !defined(CONFIG_BHB) && defined(CONFIG_FRED) && \
+	 !defined(CONFIG_VERW)) /* fred */
 #else
 #error "no configuration of the spec has this combination of features"
 #endif
@@ -14,36 +44,74 @@
 #define KERNEL_CS	8
 #define KERNEL_DS	0x10
 #define USER32_CS	0x1b
-#define USER_DS	0x23
-#define USER_CS	0x2b
-#define ENOSYS	0x26
+#define USER_DS		0x23
+#define USER_CS		0x2b
+#define ENOSYS		0x26
 #define USER_END	0x7ffffffff000
 #define NO_VECTOR	0x100
+#define USER_TABLE	0x1000
+#define USER_TABLE_PCID	0x1800
+#define NOFLUSH		0x8000000000000000
+#define GS_BASE		0xc0000101
+#define SPEC_CTRL	0x48
 
 /* Offsets and sizes in bytes, for assembly. */
-#define REGS_R15_OFFSET	0x0
-#define REGS_R14_OFFSET	0x8
-#define REGS_R13_OFFSET	0x10
-#define REGS_R12_OFFSET	0x18
-#define REGS_BP_OFFSET	0x20
-#define REGS_BX_OFFSET	0x28
-#define REGS_R11_OFFSET	0x30
-#define REGS_R10_OFFSET	0x38
-#define REGS_R9_OFFSET	0x40
-#define REGS_R8_OFFSET	0x48
-#define REGS_AX_OFFSET	0x50
-#define REGS_CX_OFFSET	0x58
-#define REGS_DX_OFFSET	0x60
-#define REGS_SI_OFFSET	0x68
-#define REGS_DI_OFFSET	0x70
+#define REGS_R15_OFFSET		0x0
+#define REGS_R14_OFFSET		0x8
+#define REGS_R13_OFFSET		0x10
+#define REGS_R12_OFFSET		0x18
+#define REGS_BP_OFFSET		0x20
+#define REGS_BX_OFFSET		0x28
+#define REGS_R11_OFFSET		0x30
+#define REGS_R10_OFFSET		0x38
+#define REGS_R9_OFFSET		0x40
+#define REGS_R8_OFFSET		0x48
+#define REGS_AX_OFFSET		0x50
+#define REGS_CX_OFFSET		0x58
+#define REGS_DX_OFFSET		0x60
+#define REGS_SI_OFFSET		0x68
+#define REGS_DI_OFFSET		0x70
 #define REGS_VECTOR_OFFSET	0x78
 #define REGS_ERROR_OFFSET	0x80
-#define REGS_IP_OFFSET	0x88
-#define REGS_CS_OFFSET	0x90
+#define REGS_IP_OFFSET		0x88
+#define REGS_CS_OFFSET		0x90
 #define REGS_FLAGS_OFFSET	0x98
-#define REGS_SP_OFFSET	0xa0
-#define REGS_SS_OFFSET	0xa8
-#define REGS_SIZE	0xb0
+#define REGS_SP_OFFSET		0xa0
+#define REGS_SS_OFFSET		0xa8
+#define REGS_SIZE		0xb0
+#define TAIL_DI_OFFSET		0x0
+#define TAIL_IP_OFFSET		0x8
+#define TAIL_CS_OFFSET		0x10
+#define TAIL_FLAGS_OFFSET	0x18
+#define TAIL_SP_OFFSET		0x20
+#define TAIL_SS_OFFSET		0x28
+#define TAIL_SIZE		0x30
+#define NMI_OUTER_IP_OFFSET	0x0
+#define NMI_OUTER_CS_OFFSET	0x8
+#define NMI_OUTER_FLAGS_OFFSET	0x10
+#define NMI_OUTER_SP_OFFSET	0x18
+#define NMI_OUTER_SS_OFFSET	0x20
+#define NMI_AGAIN_IP_OFFSET	0x28
+#define NMI_AGAIN_CS_OFFSET	0x30
+#define NMI_AGAIN_FLAGS_OFFSET	0x38
+#define NMI_AGAIN_SP_OFFSET	0x40
+#define NMI_AGAIN_SS_OFFSET	0x48
+#define NMI_RUNNING_OFFSET	0x50
+#define NMI_DX0_OFFSET		0x58
+#define NMI_IP_OFFSET		0x60
+#define NMI_CS_OFFSET		0x68
+#define NMI_FLAGS_OFFSET	0x70
+#define NMI_SP_OFFSET		0x78
+#define NMI_SS_OFFSET		0x80
+#define NMI_SIZE		0x88
+#define SWITCHED_R15_OFFSET	0x0
+#define SWITCHED_R14_OFFSET	0x8
+#define SWITCHED_R13_OFFSET	0x10
+#define SWITCHED_R12_OFFSET	0x18
+#define SWITCHED_BP_OFFSET	0x20
+#define SWITCHED_BX_OFFSET	0x28
+#define SWITCHED_IP_OFFSET	0x30
+#define SWITCHED_SIZE		0x38
 #define PERCPU_TSS_SP0_OFFSET	0x4
 #define PERCPU_TSS_SP1_OFFSET	0xc
 #define PERCPU_TSS_SP2_OFFSET	0x14
@@ -54,9 +122,13 @@
 #define PERCPU_TSS_IST5_OFFSET	0x44
 #define PERCPU_TSS_IST6_OFFSET	0x4c
 #define PERCPU_TSS_IST7_OFFSET	0x54
-#define PERCPU_USER_SP_OFFSET	0x68
-#define PERCPU_CURRENT_OFFSET	0x70
-#define PERCPU_SIZE	0xb8
+#define PERCPU_TASK_TOP_OFFSET	0x68
+#define PERCPU_USER_SP_OFFSET	0x70
+#define PERCPU_SPEC_USER_OFFSET	0x78
+#define PERCPU_SPEC_KERNEL_OFFSET	0x80
+#define PERCPU_VERW_SEL_OFFSET	0x88
+#define PERCPU_CURRENT_OFFSET	0x90
+#define PERCPU_SIZE		0x118
 
 #ifndef __ASSEMBLER__
 
@@ -126,6 +198,93 @@ static inline bool entry_from_user(const struct regs *regs)
 	return (regs->cs & 3) != 0;
 }
 
+/* The saved registers, lowest address first: offset and size in bytes. */
+struct tail {
+	uint64_t di;			/*   0x0  8 */
+	uint64_t ip;			/*   0x8  8 */
+	uint64_t cs;			/*  0x10  8 */
+	uint64_t flags;			/*  0x18  8 */
+	uint64_t sp;			/*  0x20  8 */
+	uint64_t ss;			/*  0x28  8 */
+};
+ENTRY_ASSERT(sizeof(struct tail) == 48, "size of struct tail");
+ENTRY_ASSERT(offsetof(struct tail, di) == 0, "place of tail.di");
+ENTRY_ASSERT(offsetof(struct tail, ip) == 8, "place of tail.ip");
+ENTRY_ASSERT(offsetof(struct tail, cs) == 16, "place of tail.cs");
+ENTRY_ASSERT(offsetof(struct tail, flags) == 24, "place of tail.flags");
+ENTRY_ASSERT(offsetof(struct tail, sp) == 32, "place of tail.sp");
+ENTRY_ASSERT(offsetof(struct tail, ss) == 40, "place of tail.ss");
+
+/* Was user mode interrupted? */
+static inline bool entry_from_user_tail(const struct tail *tail)
+{
+	return (tail->cs & 3) != 0;
+}
+
+/* The saved registers, lowest address first: offset and size in bytes. */
+struct nmi {
+	uint64_t outer_ip;		/*   0x0  8 */
+	uint64_t outer_cs;		/*   0x8  8 */
+	uint64_t outer_flags;		/*  0x10  8 */
+	uint64_t outer_sp;		/*  0x18  8 */
+	uint64_t outer_ss;		/*  0x20  8 */
+	uint64_t again_ip;		/*  0x28  8 */
+	uint64_t again_cs;		/*  0x30  8 */
+	uint64_t again_flags;		/*  0x38  8 */
+	uint64_t again_sp;		/*  0x40  8 */
+	uint64_t again_ss;		/*  0x48  8 */
+	uint64_t running;		/*  0x50  8 */
+	uint64_t dx0;			/*  0x58  8 */
+	uint64_t ip;			/*  0x60  8 */
+	uint64_t cs;			/*  0x68  8 */
+	uint64_t flags;			/*  0x70  8 */
+	uint64_t sp;			/*  0x78  8 */
+	uint64_t ss;			/*  0x80  8 */
+};
+ENTRY_ASSERT(sizeof(struct nmi) == 136, "size of struct nmi");
+ENTRY_ASSERT(offsetof(struct nmi, outer_ip) == 0, "place of nmi.outer_ip");
+ENTRY_ASSERT(offsetof(struct nmi, outer_cs) == 8, "place of nmi.outer_cs");
+ENTRY_ASSERT(offsetof(struct nmi, outer_flags) == 16, "place of nmi.outer_flags");
+ENTRY_ASSERT(offsetof(struct nmi, outer_sp) == 24, "place of nmi.outer_sp");
+ENTRY_ASSERT(offsetof(struct nmi, outer_ss) == 32, "place of nmi.outer_ss");
+ENTRY_ASSERT(offsetof(struct nmi, again_ip) == 40, "place of nmi.again_ip");
+ENTRY_ASSERT(offsetof(struct nmi, again_cs) == 48, "place of nmi.again_cs");
+ENTRY_ASSERT(offsetof(struct nmi, again_flags) == 56, "place of nmi.again_flags");
+ENTRY_ASSERT(offsetof(struct nmi, again_sp) == 64, "place of nmi.again_sp");
+ENTRY_ASSERT(offsetof(struct nmi, again_ss) == 72, "place of nmi.again_ss");
+ENTRY_ASSERT(offsetof(struct nmi, running) == 80, "place of nmi.running");
+ENTRY_ASSERT(offsetof(struct nmi, dx0) == 88, "place of nmi.dx0");
+ENTRY_ASSERT(offsetof(struct nmi, ip) == 96, "place of nmi.ip");
+ENTRY_ASSERT(offsetof(struct nmi, cs) == 104, "place of nmi.cs");
+ENTRY_ASSERT(offsetof(struct nmi, flags) == 112, "place of nmi.flags");
+ENTRY_ASSERT(offsetof(struct nmi, sp) == 120, "place of nmi.sp");
+ENTRY_ASSERT(offsetof(struct nmi, ss) == 128, "place of nmi.ss");
+
+/* Was user mode interrupted? */
+static inline bool entry_from_user_nmi(const struct nmi *nmi)
+{
+	return (nmi->cs & 3) != 0;
+}
+
+/* The saved registers, lowest address first: offset and size in bytes. */
+struct switched {
+	uint64_t r15;			/*   0x0  8 */
+	uint64_t r14;			/*   0x8  8 */
+	uint64_t r13;			/*  0x10  8 */
+	uint64_t r12;			/*  0x18  8 */
+	uint64_t bp;			/*  0x20  8 */
+	uint64_t bx;			/*  0x28  8 */
+	uint64_t ip;			/*  0x30  8 */
+};
+ENTRY_ASSERT(sizeof(struct switched) == 56, "size of struct switched");
+ENTRY_ASSERT(offsetof(struct switched, r15) == 0, "place of switched.r15");
+ENTRY_ASSERT(offsetof(struct switched, r14) == 8, "place of switched.r14");
+ENTRY_ASSERT(offsetof(struct switched, r13) == 16, "place of switched.r13");
+ENTRY_ASSERT(offsetof(struct switched, r12) == 24, "place of switched.r12");
+ENTRY_ASSERT(offsetof(struct switched, bp) == 32, "place of switched.bp");
+ENTRY_ASSERT(offsetof(struct switched, bx) == 40, "place of switched.bx");
+ENTRY_ASSERT(offsetof(struct switched, ip) == 48, "place of switched.ip");
+
 /* 64-bit task-state segment */
 struct task_state {
 	uint8_t reserved_0[4];		/*   0x0  4 */
@@ -159,17 +318,29 @@ ENTRY_ASSERT(offsetof(struct task_state, io_map) == 102, "place of task_state.io
 /* Reached through gs_base in entry code; a kernel may put more behind it. */
 struct percpu {
 	struct task_state tss;		/*   0x0  104 */
-	uint64_t user_sp;		/*  0x68  8 */
-	uint64_t current;		/*  0x70  8 */
-	uint64_t returned[2];		/*  0x78  16 */
-	uint64_t refused[6];		/*  0x88  48 */
+	uint64_t task_top;		/*  0x68  8 */
+	uint64_t user_sp;		/*  0x70  8 */
+	uint64_t spec_user;		/*  0x78  8 */
+	uint64_t spec_kernel;		/*  0x80  8 */
+	uint64_t verw_sel;		/*  0x88  8 */
+	uint64_t current;		/*  0x90  8 */
+	uint64_t returned[2];		/*  0x98  16 */
+	uint64_t refused[6];		/*  0xa8  48 */
+	uint64_t returned_32[2];	/*  0xd8  16 */
+	uint64_t refused_32[6];		/*  0xe8  48 */
 };
-ENTRY_ASSERT(sizeof(struct percpu) == 184, "size of struct percpu");
+ENTRY_ASSERT(sizeof(struct percpu) == 280, "size of struct percpu");
 ENTRY_ASSERT(offsetof(struct percpu, tss) == 0, "place of percpu.tss");
-ENTRY_ASSERT(offsetof(struct percpu, user_sp) == 104, "place of percpu.user_sp");
-ENTRY_ASSERT(offsetof(struct percpu, current) == 112, "place of percpu.current");
-ENTRY_ASSERT(offsetof(struct percpu, returned) == 120, "place of percpu.returned");
-ENTRY_ASSERT(offsetof(struct percpu, refused) == 136, "place of percpu.refused");
+ENTRY_ASSERT(offsetof(struct percpu, task_top) == 104, "place of percpu.task_top");
+ENTRY_ASSERT(offsetof(struct percpu, user_sp) == 112, "place of percpu.user_sp");
+ENTRY_ASSERT(offsetof(struct percpu, spec_user) == 120, "place of percpu.spec_user");
+ENTRY_ASSERT(offsetof(struct percpu, spec_kernel) == 128, "place of percpu.spec_kernel");
+ENTRY_ASSERT(offsetof(struct percpu, verw_sel) == 136, "place of percpu.verw_sel");
+ENTRY_ASSERT(offsetof(struct percpu, current) == 144, "place of percpu.current");
+ENTRY_ASSERT(offsetof(struct percpu, returned) == 152, "place of percpu.returned");
+ENTRY_ASSERT(offsetof(struct percpu, refused) == 168, "place of percpu.refused");
+ENTRY_ASSERT(offsetof(struct percpu, returned_32) == 216, "place of percpu.returned_32");
+ENTRY_ASSERT(offsetof(struct percpu, refused_32) == 232, "place of percpu.refused_32");
 ENTRY_ASSERT(offsetof(struct percpu, tss.sp0) == 4, "place of percpu.tss.sp0");
 ENTRY_ASSERT(offsetof(struct percpu, tss.sp1) == 12, "place of percpu.tss.sp1");
 ENTRY_ASSERT(offsetof(struct percpu, tss.sp2) == 20, "place of percpu.tss.sp2");
@@ -196,6 +367,21 @@ enum {
 	RETURN_64_REFUSED_RF_OR_TF = 5,
 };
 
+/* What C returns to choose return_32; also the index of its counter. */
+enum {
+	RETURN_32_IRET = 0,
+	RETURN_32_SYSRET_COMPAT = 1,
+};
+/* The clause that refused: the index of its counter. */
+enum {
+	RETURN_32_REFUSED_IP_NOT_IN_CX = 0,
+	RETURN_32_REFUSED_FLAGS_NOT_IN_R11 = 1,
+	RETURN_32_REFUSED_FOREIGN_CS = 2,
+	RETURN_32_REFUSED_FOREIGN_SS = 3,
+	RETURN_32_REFUSED_HIGH_IP = 4,
+	RETURN_32_REFUSED_RF_OR_TF = 5,
+};
+
 /* Flags of thread. */
 #define NEED_RESCHED	UINT64_C(0x1)
 #define SIGPENDING	UINT64_C(0x2)
@@ -203,15 +389,16 @@ enum {
 
 /* Entered by the CPU; never called. */
 void syscall_64(void);
+void syscall_32(void);
+void sysenter(void);
+void fred_user_events(void);
+void fred_kernel_events(void);
 void vector_0(void);
-void vector_1(void);
-void vector_2(void);
 void vector_3(void);
 void vector_4(void);
 void vector_5(void);
 void vector_6(void);
 void vector_7(void);
-void vector_8(void);
 void vector_9(void);
 void vector_10(void);
 void vector_11(void);
@@ -221,7 +408,6 @@ void vector_14(void);
 void vector_15(void);
 void vector_16(void);
 void vector_17(void);
-void vector_18(void);
 void vector_19(void);
 void vector_20(void);
 void vector_21(void);
@@ -331,7 +517,6 @@ void vector_124(void);
 void vector_125(void);
 void vector_126(void);
 void vector_127(void);
-void vector_128(void);
 void vector_129(void);
 void vector_130(void);
 void vector_131(void);
@@ -459,9 +644,24 @@ void vector_252(void);
 void vector_253(void);
 void vector_254(void);
 void vector_255(void);
+void debug_trap(void);
+void double_fault_trap(void);
+void machine_check_trap(void);
+void int80(void);
+void nmi_trap(void);
+extern const char entry_vectors[];
 
 /* Restores everything from the frame and goes to user mode. Call it with interrupts off. */
 void return_to_user(struct regs *regs) __attribute__((noreturn));
+
+/* Call it with interrupts off. */
+void switch_stack(uint64_t *from, uint64_t to);
+
+/* Where a struct switched that C has made returns to; never called. */
+void thread_start(void);
+
+/* Call it with interrupts off. */
+void load_gs(uint64_t selector);
 
 /* Once, then on each CPU: what makes the CPU use the entry points. */
 void entry_setup(void);
@@ -469,13 +669,57 @@ void entry_setup_cpu(struct percpu *percpu);
 
 extern const char user_stack_syscall_64_begin[], user_stack_syscall_64_end[];
 extern const char user_stack_sysret_64_begin[], user_stack_sysret_64_end[];
+extern const char user_stack_sysret_64_begin[], user_stack_sysret_64_end[];
+extern const char user_stack_syscall_32_begin[], user_stack_syscall_32_end[];
+extern const char user_stack_sysret_32_begin[], user_stack_sysret_32_end[];
+extern const char user_stack_sysret_32_begin[], user_stack_sysret_32_end[];
+extern const char user_stack_sysenter_begin[], user_stack_sysenter_end[];
 /* Is this the address of an instruction at which stack = user? */
 static inline bool entry_in_user_stack(uint64_t ip)
 {
 	return (ip >= (uintptr_t)user_stack_syscall_64_begin &&
 		ip < (uintptr_t)user_stack_syscall_64_end) ||
 	       (ip >= (uintptr_t)user_stack_sysret_64_begin &&
-		ip < (uintptr_t)user_stack_sysret_64_end);
+		ip < (uintptr_t)user_stack_sysret_64_end) ||
+	       (ip >= (uintptr_t)user_stack_sysret_64_begin &&
+		ip < (uintptr_t)user_stack_sysret_64_end) ||
+	       (ip >= (uintptr_t)user_stack_syscall_32_begin &&
+		ip < (uintptr_t)user_stack_syscall_32_end) ||
+	       (ip >= (uintptr_t)user_stack_sysret_32_begin &&
+		ip < (uintptr_t)user_stack_sysret_32_end) ||
+	       (ip >= (uintptr_t)user_stack_sysret_32_begin &&
+		ip < (uintptr_t)user_stack_sysret_32_end) ||
+	       (ip >= (uintptr_t)user_stack_sysenter_begin &&
+		ip < (uintptr_t)user_stack_sysenter_end);
+}
+
+extern const char user_gs_syscall_64_begin[], user_gs_syscall_64_end[];
+extern const char user_gs_sysret_64_begin[], user_gs_sysret_64_end[];
+extern const char user_gs_syscall_32_begin[], user_gs_syscall_32_end[];
+extern const char user_gs_sysret_32_begin[], user_gs_sysret_32_end[];
+extern const char user_gs_sysenter_begin[], user_gs_sysenter_end[];
+extern const char user_gs_iret_user_begin[], user_gs_iret_user_end[];
+extern const char user_gs_load_gs_begin[], user_gs_load_gs_end[];
+extern const char user_gs_nmi_trap_begin[], user_gs_nmi_trap_end[];
+/* Is this the address of an instruction at which gs = user? */
+static inline bool entry_in_user_gs(uint64_t ip)
+{
+	return (ip >= (uintptr_t)user_gs_syscall_64_begin &&
+		ip < (uintptr_t)user_gs_syscall_64_end) ||
+	       (ip >= (uintptr_t)user_gs_sysret_64_begin &&
+		ip < (uintptr_t)user_gs_sysret_64_end) ||
+	       (ip >= (uintptr_t)user_gs_syscall_32_begin &&
+		ip < (uintptr_t)user_gs_syscall_32_end) ||
+	       (ip >= (uintptr_t)user_gs_sysret_32_begin &&
+		ip < (uintptr_t)user_gs_sysret_32_end) ||
+	       (ip >= (uintptr_t)user_gs_sysenter_begin &&
+		ip < (uintptr_t)user_gs_sysenter_end) ||
+	       (ip >= (uintptr_t)user_gs_iret_user_begin &&
+		ip < (uintptr_t)user_gs_iret_user_end) ||
+	       (ip >= (uintptr_t)user_gs_load_gs_begin &&
+		ip < (uintptr_t)user_gs_load_gs_end) ||
+	       (ip >= (uintptr_t)user_gs_nmi_trap_begin &&
+		ip < (uintptr_t)user_gs_nmi_trap_end);
 }
 
 /* Supplied by the kernel. */
@@ -508,6 +752,24 @@ void user_exception(struct regs *regs);
 void user_page_fault(struct regs *regs, uint64_t address);
 void kernel_exception(struct regs *regs);
 void kernel_page_fault(struct regs *regs, uint64_t address);
+/* #DB in kernel code, the entry code included: no lock, no switch to another thread */
+void kernel_debug(struct regs *regs);
+/* the interrupt controller has vector 0x80 in service: it is no INT instruction */
+bool int80_external(void);
+/* vector 0x80 from elsewhere than an INT instruction: does not return */
+void bad_interrupt(struct regs *regs);
+/* a frame for user mode names a stack segment of an LDT: does not return */
+void bad_stack_segment(struct regs *regs);
+/* #MC, from anywhere: no lock, no switch to another thread */
+void machine_check(struct regs *regs);
+/* NMI, from anywhere: no lock, no switch to another thread */
+void nmi(struct regs *regs);
+/* #DF: does not return */
+void double_fault(struct regs *regs);
+/* an exception or a system call of user mode, by FRED */
+void fred_user(struct regs *regs, uint64_t address);
+/* an exception of kernel code, by FRED */
+void fred_kernel(struct regs *regs, uint64_t address);
 /* a device or inter-processor interrupt; interrupts off */
 void interrupt(struct regs *regs, uint8_t vector);
 
@@ -523,9 +785,23 @@ int64_t sys_return_frame(uint64_t a0);				/* 7 */
 int64_t sys_add6(uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5);
 int64_t sys_test(uint64_t a0, uint64_t a1, uint64_t a2);	/* 9 */
 
+/* System calls of table compat, supplied by the kernel. */
+
+/* System calls of table fast, supplied by the kernel. */
+
 /* Called from assembly. */
 uint8_t do_syscall_64(struct regs *regs);
+uint8_t do_syscall_32(struct regs *regs);
+uint8_t do_sysenter(struct regs *regs);
+void do_fred_user(struct regs *regs);
+void do_fred_kernel(struct regs *regs);
+struct regs *regs_to_task(struct regs *regs);
+void do_int80(struct regs *regs);
 void do_trap(struct regs *regs);
+void do_nmi_user(struct regs *regs);
+void do_paranoid(struct regs *regs);
+struct regs *bad_iret_to_task(struct regs *regs);
+void thread_main(uint64_t a0, uint64_t a1) __attribute__((noreturn));
 
 #ifdef __cplusplus
 }

@@ -7,15 +7,19 @@
 syscall_64:
 	.globl	user_stack_syscall_64_begin
 user_stack_syscall_64_begin:
+	.globl	user_gs_syscall_64_begin
+user_gs_syscall_64_begin:
 	swapgs	/* gs = kernel */
-	movq	%rsp, %gs:0x68	/* percpu.user_sp = sp */
-	movq	%gs:0x4, %rsp	/* stack = task */
+	.globl	user_gs_syscall_64_end
+user_gs_syscall_64_end:
+	movq	%rsp, %gs:0x70	/* percpu.user_sp = sp */
+	movq	%gs:0x68, %rsp	/* stack = task */
 	.globl	user_stack_syscall_64_end
 user_stack_syscall_64_end:
 	.globl	syscall_64_safe_stack
 syscall_64_safe_stack:
 	pushq	$0x23	/* regs.ss */
-	pushq	%gs:0x68	/* regs.sp */
+	pushq	%gs:0x70	/* regs.sp */
 	pushq	%r11	/* regs.flags */
 	pushq	$0x2b	/* regs.cs */
 	pushq	%rcx	/* regs.ip */
@@ -78,10 +82,154 @@ user_stack_sysret_64_begin:
 	.globl	sysret_64_unsafe_stack
 sysret_64_unsafe_stack:
 	swapgs	/* gs = user */
+	.globl	user_gs_sysret_64_begin
+user_gs_sysret_64_begin:
 	sysretq
 	int3	/* nothing is executed past the return */
+	.globl	user_gs_sysret_64_end
+user_gs_sysret_64_end:
 	.globl	user_stack_sysret_64_end
 user_stack_sysret_64_end:
+	.balign	0x10, 0xcc
+	.globl	syscall_32
+syscall_32:
+	.globl	user_stack_syscall_32_begin
+user_stack_syscall_32_begin:
+	.globl	user_gs_syscall_32_begin
+user_gs_syscall_32_begin:
+	swapgs	/* gs = kernel */
+	.globl	user_gs_syscall_32_end
+user_gs_syscall_32_end:
+	movq	%rsp, %gs:0x70	/* percpu.user_sp = sp */
+	movq	%gs:0x68, %rsp	/* stack = task */
+	.globl	user_stack_syscall_32_end
+user_stack_syscall_32_end:
+	.globl	syscall_32_safe_stack
+syscall_32_safe_stack:
+	pushq	$0x23	/* regs.ss */
+	pushq	%gs:0x70	/* regs.sp */
+	pushq	%r11	/* regs.flags */
+	pushq	$0x1b	/* regs.cs */
+	pushq	%rcx	/* regs.ip */
+	pushq	%rax	/* regs.error */
+	pushq	$0x100	/* regs.vector */
+	pushq	%rdi	/* regs.di */
+	pushq	%rsi	/* regs.si */
+	pushq	%rdx	/* regs.dx */
+	pushq	%rcx	/* regs.cx */
+	pushq	$-0x26	/* regs.ax */
+	pushq	%r8	/* regs.r8 */
+	pushq	%r9	/* regs.r9 */
+	pushq	%r10	/* regs.r10 */
+	pushq	%r11	/* regs.r11 */
+	pushq	%rbx	/* regs.bx */
+	pushq	%rbp	/* regs.bp */
+	pushq	%r12	/* regs.r12 */
+	pushq	%r13	/* regs.r13 */
+	pushq	%r14	/* regs.r14 */
+	pushq	%r15	/* regs.r15 */
+	xorl	%eax, %eax
+	xorl	%ebx, %ebx
+	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	xorl	%esi, %esi
+	xorl	%ebp, %ebp
+	xorl	%r8d, %r8d
+	xorl	%r9d, %r9d
+	xorl	%r10d, %r10d
+	xorl	%r11d, %r11d
+	xorl	%r12d, %r12d
+	xorl	%r13d, %r13d
+	xorl	%r14d, %r14d
+	xorl	%r15d, %r15d
+	movq	%rsp, %rdi	/* regs */
+	call	do_syscall_32
+	testb	%al, %al	/* the fallback? */
+	jz	.Liret_user	/* the fallback? */
+	.globl	sysret_32
+sysret_32:
+.Lsysret_32:
+	popq	%r15	/* regs.r15 */
+	popq	%r14	/* regs.r14 */
+	popq	%r13	/* regs.r13 */
+	popq	%r12	/* regs.r12 */
+	popq	%rbp	/* regs.bp */
+	popq	%rbx	/* regs.bx */
+	popq	%r11	/* regs.r11 */
+	popq	%r10	/* regs.r10 */
+	popq	%r9	/* regs.r9 */
+	popq	%r8	/* regs.r8 */
+	popq	%rax	/* regs.ax */
+	popq	%rcx	/* regs.cx */
+	popq	%rdx	/* regs.dx */
+	popq	%rsi	/* regs.si */
+	popq	%rdi	/* regs.di */
+	movq	0x28(%rsp), %rsp	/* sp = regs.sp */
+	.globl	user_stack_sysret_32_begin
+user_stack_sysret_32_begin:
+	.globl	sysret_32_unsafe_stack
+sysret_32_unsafe_stack:
+	swapgs	/* gs = user */
+	.globl	user_gs_sysret_32_begin
+user_gs_sysret_32_begin:
+	sysretl
+	int3	/* nothing is executed past the return */
+	.globl	user_gs_sysret_32_end
+user_gs_sysret_32_end:
+	.globl	user_stack_sysret_32_end
+user_stack_sysret_32_end:
+	.balign	0x10, 0xcc
+	.globl	sysenter
+sysenter:
+	.globl	user_gs_sysenter_begin
+user_gs_sysenter_begin:
+	swapgs	/* gs = kernel */
+	.globl	user_gs_sysenter_end
+user_gs_sysenter_end:
+	movq	%gs:0x68, %rsp	/* stack = task */
+	pushq	$0x23	/* regs.ss */
+	pushq	%rcx	/* regs.sp */
+	pushfq	/* regs.flags */
+	pushq	$0x1b	/* regs.cs */
+	pushq	%rdx	/* regs.ip */
+	pushq	%rax	/* regs.error */
+	pushq	$0x100	/* regs.vector */
+	pushq	%rdi	/* regs.di */
+	pushq	%rsi	/* regs.si */
+	pushq	%rdx	/* regs.dx */
+	pushq	%rcx	/* regs.cx */
+	pushq	$-0x26	/* regs.ax */
+	pushq	%r8	/* regs.r8 */
+	pushq	%r9	/* regs.r9 */
+	pushq	%r10	/* regs.r10 */
+	pushq	%r11	/* regs.r11 */
+	pushq	%rbx	/* regs.bx */
+	pushq	%rbp	/* regs.bp */
+	pushq	%r12	/* regs.r12 */
+	pushq	%r13	/* regs.r13 */
+	pushq	%r14	/* regs.r14 */
+	pushq	%r15	/* regs.r15 */
+	xorl	%eax, %eax
+	xorl	%ebx, %ebx
+	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	xorl	%esi, %esi
+	xorl	%ebp, %ebp
+	xorl	%r8d, %r8d
+	xorl	%r9d, %r9d
+	xorl	%r10d, %r10d
+	xorl	%r11d, %r11d
+	xorl	%r12d, %r12d
+	xorl	%r13d, %r13d
+	xorl	%r14d, %r14d
+	xorl	%r15d, %r15d
+	pushq	$0x2	/* flags = 2 */
+	popfq
+	movq	%rsp, %rdi	/* regs */
+	call	do_sysenter
+	testb	%al, %al	/* the fallback? */
+	jz	.Liret_user	/* the fallback? */
+	jmp	.Lsysret_32
 	.balign	0x10, 0xcc
 	.globl	return_to_user
 return_to_user:
@@ -104,8 +252,161 @@ iret_user:
 	popq	%rdx	/* regs.dx */
 	popq	%rsi	/* regs.si */
 	popq	%rdi	/* regs.di */
-	swapgs	/* gs = user */
 	addq	$0x10, %rsp	/* drop the rest of regs */
+	swapgs	/* gs = user */
+	.globl	user_gs_iret_user_begin
+user_gs_iret_user_begin:
+	.globl	iret_user_last
+iret_user_last:
+	iretq
+	.globl	user_gs_iret_user_end
+user_gs_iret_user_end:
+	.balign	0x10, 0xcc
+	.globl	switch_stack
+switch_stack:
+	pushq	%rbx	/* switched.bx */
+	pushq	%rbp	/* switched.bp */
+	pushq	%r12	/* switched.r12 */
+	pushq	%r13	/* switched.r13 */
+	pushq	%r14	/* switched.r14 */
+	pushq	%r15	/* switched.r15 */
+	movq	%rsp, 0x0(%rdi)	/* [di] = sp */
+	movq	%rsi, %rsp	/* switched of the other */
+	popq	%r15	/* switched.r15 */
+	popq	%r14	/* switched.r14 */
+	popq	%r13	/* switched.r13 */
+	popq	%r12	/* switched.r12 */
+	popq	%rbp	/* switched.bp */
+	popq	%rbx	/* switched.bx */
+	ret
+	.balign	0x10, 0xcc
+	.globl	thread_start
+thread_start:
+	movq	%rbx, %rdi	/* bx */
+	movq	%r12, %rsi	/* r12 */
+	addq	$-0x8, %rsp	/* in place of a return address */
+	jmp	thread_main	/* does not return */
+	.balign	0x10, 0xcc
+	.globl	load_gs
+load_gs:
+	swapgs	/* gs = user */
+	.globl	user_gs_load_gs_begin
+user_gs_load_gs_begin:
+	.globl	load_gs_change
+load_gs_change:
+	movl	%edi, %gs
+	swapgs	/* gs = kernel */
+	.globl	user_gs_load_gs_end
+user_gs_load_gs_end:
+	ret
+	.balign	0x10, 0xcc
+	.globl	nmi_redirect
+nmi_redirect:
+.Lnmi_redirect:
+	leaq	-0x50(%rsp), %rdx	/* dx = nmi */
+	pushq	$0x10	/* nmi.again_ss */
+	pushq	%rdx	/* nmi.again_sp */
+	pushq	$0x2	/* nmi.again_flags */
+	pushq	$0x8	/* nmi.again_cs */
+	leaq	nmi_run_again(%rip), %rdx	/* dx = &nmi_run_again */
+	pushq	%rdx	/* nmi.again_ip */
+	addq	$0x28, %rsp	/* drop the rest of nmi */
+	.globl	nmi_leave
+nmi_leave:
+.Lnmi_leave:
+	addq	$0x8, %rsp	/* drop the rest of nmi */
+	movq	0x0(%rsp), %rdx	/* dx = nmi.dx0 */
+	addq	$0x8, %rsp	/* drop the rest of nmi */
+	iretq
+	.balign	0x10, 0xcc
+	.globl	nmi_run
+nmi_run:
+.Lnmi_run:
+	.globl	nmi_run_again
+nmi_run_again:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x2	/* regs.vector */
+	pushq	%rdi	/* regs.di */
+	pushq	%rsi	/* regs.si */
+	pushq	%rdx	/* regs.dx */
+	pushq	%rcx	/* regs.cx */
+	pushq	%rax	/* regs.ax */
+	pushq	%r8	/* regs.r8 */
+	pushq	%r9	/* regs.r9 */
+	pushq	%r10	/* regs.r10 */
+	pushq	%r11	/* regs.r11 */
+	pushq	%rbx	/* regs.bx */
+	pushq	%rbp	/* regs.bp */
+	pushq	%r12	/* regs.r12 */
+	pushq	%r13	/* regs.r13 */
+	pushq	%r14	/* regs.r14 */
+	pushq	%r15	/* regs.r15 */
+	xorl	%eax, %eax
+	xorl	%ebx, %ebx
+	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	xorl	%esi, %esi
+	xorl	%ebp, %ebp
+	xorl	%r8d, %r8d
+	xorl	%r9d, %r9d
+	xorl	%r10d, %r10d
+	xorl	%r11d, %r11d
+	xorl	%r12d, %r12d
+	xorl	%r13d, %r13d
+	xorl	%r14d, %r14d
+	xorl	%r15d, %r15d
+	movq	0xa8(%rsp), %rax	/* ax = regs.ss */
+	movq	%rax, 0xd0(%rsp)	/* nmi.again_ss */
+	movq	0xa0(%rsp), %rax	/* ax = regs.sp */
+	movq	%rax, 0xc8(%rsp)	/* nmi.again_sp */
+	movq	0x98(%rsp), %rax	/* ax = regs.flags */
+	movq	%rax, 0xc0(%rsp)	/* nmi.again_flags */
+	movq	0x90(%rsp), %rax	/* ax = regs.cs */
+	movq	%rax, 0xb8(%rsp)	/* nmi.again_cs */
+	movq	0x88(%rsp), %rax	/* ax = regs.ip */
+	movq	%rax, 0xb0(%rsp)	/* nmi.again_ip */
+	xorl	%eax, %eax	/* ax = 0 */
+	movq	$0x1, 0xd8(%rsp)	/* nmi.running */
+	.globl	nmi_run_built
+nmi_run_built:
+	movl	$0x1, %ebx
+	movl	$0xc0000101, %ecx
+	rdmsr
+	testl	%edx, %edx
+	js	.Lnmi_run_gs_probe_1
+	xorl	%ebx, %ebx
+	swapgs
+.Lnmi_run_gs_probe_1:
+	xorl	%eax, %eax
+	xorl	%edx, %edx
+	movq	%rsp, %rdi	/* regs */
+	call	do_paranoid
+	.globl	iret_nmi
+iret_nmi:
+.Liret_nmi:
+	testb	%bl, %bl
+	jnz	.Liret_nmi_gs_probe_1
+	swapgs
+.Liret_nmi_gs_probe_1:
+	popq	%r15	/* regs.r15 */
+	popq	%r14	/* regs.r14 */
+	popq	%r13	/* regs.r13 */
+	popq	%r12	/* regs.r12 */
+	popq	%rbp	/* regs.bp */
+	popq	%rbx	/* regs.bx */
+	popq	%r11	/* regs.r11 */
+	popq	%r10	/* regs.r10 */
+	popq	%r9	/* regs.r9 */
+	popq	%r8	/* regs.r8 */
+	popq	%rax	/* regs.ax */
+	popq	%rcx	/* regs.cx */
+	popq	%rdx	/* regs.dx */
+	popq	%rsi	/* regs.si */
+	popq	%rdi	/* regs.di */
+	addq	$0x38, %rsp	/* drop the rest of nmi */
+	movq	$0x0, 0x28(%rsp)	/* nmi.running */
+	.globl	iret_nmi_last
+iret_nmi_last:
 	iretq
 	.balign	0x10, 0xcc
 	.globl	trap
@@ -145,12 +446,16 @@ trap:
 	testb	$0x3, 0x90(%rsp)	/* from kernel? */
 	jz	.Ltrap_from_kernel	/* from kernel? */
 	swapgs	/* gs = kernel */
-	lfence	/* gs_spec = fenced */
 	movq	%rsp, %rdi	/* regs */
 	call	do_trap
 	jmp	.Liret_user
 .Ltrap_from_kernel:
-	lfence	/* gs_spec = fenced */
+	leaq	iret_user_last(%rip), %rax	/* at bad_iret? */
+	cmpq	%rax, 0x88(%rsp)	/* at bad_iret? */
+	jz	.Ltrap_from_bad_iret	/* at bad_iret? */
+	leaq	load_gs_change(%rip), %rax	/* at bad_gs? */
+	cmpq	%rax, 0x88(%rsp)	/* at bad_gs? */
+	jz	.Ltrap_from_bad_gs	/* at bad_gs? */
 	movq	%rsp, %rdi	/* regs */
 	call	do_trap
 	.globl	iret_kernel
@@ -173,23 +478,105 @@ iret_kernel:
 	popq	%rdi	/* regs.di */
 	addq	$0x10, %rsp	/* drop the rest of regs */
 	iretq
+.Ltrap_from_bad_iret:
+	swapgs	/* gs = kernel */
+	movq	%rsp, %rdi	/* regs */
+	call	bad_iret_to_task
+	movq	%rax, %rsp	/* regs is on stack task now */
+	movq	%rsp, %rdi	/* regs */
+	call	do_trap
+	jmp	.Liret_user
+.Ltrap_from_bad_gs:
+	swapgs	/* gs = kernel */
+	movq	%rsp, %rdi	/* regs */
+	call	do_trap
+	jmp	.Liret_kernel
+	.balign	0x10, 0xcc
+	.globl	ist
+ist:
+.List:
+	clac	/* ac = 0 */
+	cld	/* df = 0 */
+	pushq	%rdi	/* regs.di */
+	pushq	%rsi	/* regs.si */
+	pushq	%rdx	/* regs.dx */
+	pushq	%rcx	/* regs.cx */
+	pushq	%rax	/* regs.ax */
+	pushq	%r8	/* regs.r8 */
+	pushq	%r9	/* regs.r9 */
+	pushq	%r10	/* regs.r10 */
+	pushq	%r11	/* regs.r11 */
+	pushq	%rbx	/* regs.bx */
+	pushq	%rbp	/* regs.bp */
+	pushq	%r12	/* regs.r12 */
+	pushq	%r13	/* regs.r13 */
+	pushq	%r14	/* regs.r14 */
+	pushq	%r15	/* regs.r15 */
+	xorl	%eax, %eax
+	xorl	%ebx, %ebx
+	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	xorl	%esi, %esi
+	xorl	%ebp, %ebp
+	xorl	%r8d, %r8d
+	xorl	%r9d, %r9d
+	xorl	%r10d, %r10d
+	xorl	%r11d, %r11d
+	xorl	%r12d, %r12d
+	xorl	%r13d, %r13d
+	xorl	%r14d, %r14d
+	xorl	%r15d, %r15d
+	testb	$0x3, 0x90(%rsp)	/* from kernel? */
+	jz	.List_from_kernel	/* from kernel? */
+	swapgs	/* gs = kernel */
+	movq	%rsp, %rdi	/* regs */
+	call	regs_to_task
+	movq	%rax, %rsp	/* regs is on stack task now */
+	movq	%rsp, %rdi	/* regs */
+	call	do_trap
+	jmp	.Liret_user
+.List_from_kernel:
+	movl	$0x1, %ebx
+	movl	$0xc0000101, %ecx
+	rdmsr
+	testl	%edx, %edx
+	js	.List_gs_probe_1
+	xorl	%ebx, %ebx
+	swapgs
+.List_gs_probe_1:
+	xorl	%eax, %eax
+	xorl	%edx, %edx
+	movq	%rsp, %rdi	/* regs */
+	call	do_paranoid
+	.globl	iret_paranoid
+iret_paranoid:
+.Liret_paranoid:
+	testb	%bl, %bl
+	jnz	.Liret_paranoid_gs_probe_1
+	swapgs
+.Liret_paranoid_gs_probe_1:
+	popq	%r15	/* regs.r15 */
+	popq	%r14	/* regs.r14 */
+	popq	%r13	/* regs.r13 */
+	popq	%r12	/* regs.r12 */
+	popq	%rbp	/* regs.bp */
+	popq	%rbx	/* regs.bx */
+	popq	%r11	/* regs.r11 */
+	popq	%r10	/* regs.r10 */
+	popq	%r9	/* regs.r9 */
+	popq	%r8	/* regs.r8 */
+	popq	%rax	/* regs.ax */
+	popq	%rcx	/* regs.cx */
+	popq	%rdx	/* regs.dx */
+	popq	%rsi	/* regs.si */
+	popq	%rdi	/* regs.di */
+	addq	$0x10, %rsp	/* drop the rest of regs */
+	iretq
 	.balign	0x10, 0xcc
 	.globl	vector_0
 vector_0:
 	pushq	$0x0	/* regs.error */
 	pushq	$0x0	/* regs.vector */
-	jmp	.Ltrap
-	.balign	0x10, 0xcc
-	.globl	vector_1
-vector_1:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x1	/* regs.vector */
-	jmp	.Ltrap
-	.balign	0x10, 0xcc
-	.globl	vector_2
-vector_2:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x2	/* regs.vector */
 	jmp	.Ltrap
 	.balign	0x10, 0xcc
 	.globl	vector_3
@@ -220,11 +607,6 @@ vector_6:
 vector_7:
 	pushq	$0x0	/* regs.error */
 	pushq	$0x7	/* regs.vector */
-	jmp	.Ltrap
-	.balign	0x10, 0xcc
-	.globl	vector_8
-vector_8:
-	pushq	$0x8	/* regs.vector */
 	jmp	.Ltrap
 	.balign	0x10, 0xcc
 	.globl	vector_9
@@ -273,12 +655,6 @@ vector_16:
 	.globl	vector_17
 vector_17:
 	pushq	$0x11	/* regs.vector */
-	jmp	.Ltrap
-	.balign	0x10, 0xcc
-	.globl	vector_18
-vector_18:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x12	/* regs.vector */
 	jmp	.Ltrap
 	.balign	0x10, 0xcc
 	.globl	vector_19
@@ -930,12 +1306,6 @@ vector_126:
 vector_127:
 	pushq	$0x0	/* regs.error */
 	pushq	$0x7f	/* regs.vector */
-	jmp	.Ltrap
-	.balign	0x10, 0xcc
-	.globl	vector_128
-vector_128:
-	pushq	$0x0	/* regs.error */
-	pushq	$0x80	/* regs.vector */
 	jmp	.Ltrap
 	.balign	0x10, 0xcc
 	.globl	vector_129
@@ -1699,3 +2069,138 @@ vector_255:
 	pushq	$0x0	/* regs.error */
 	pushq	$0xff	/* regs.vector */
 	jmp	.Ltrap
+	.balign	0x10, 0xcc
+	.globl	debug_trap
+debug_trap:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x1	/* regs.vector */
+	jmp	.List
+	.balign	0x10, 0xcc
+	.globl	double_fault_trap
+double_fault_trap:
+	pushq	$0x8	/* regs.vector */
+	jmp	.List
+	.balign	0x10, 0xcc
+	.globl	machine_check_trap
+machine_check_trap:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x12	/* regs.vector */
+	jmp	.List
+	.balign	0x10, 0xcc
+	.globl	int80
+int80:
+	pushq	$0x0	/* regs.error */
+	pushq	$0x80	/* regs.vector */
+	clac	/* ac = 0 */
+	cld	/* df = 0 */
+	pushq	%rdi	/* regs.di */
+	pushq	%rsi	/* regs.si */
+	pushq	%rdx	/* regs.dx */
+	pushq	%rcx	/* regs.cx */
+	pushq	%rax	/* regs.ax */
+	pushq	%r8	/* regs.r8 */
+	pushq	%r9	/* regs.r9 */
+	pushq	%r10	/* regs.r10 */
+	pushq	%r11	/* regs.r11 */
+	pushq	%rbx	/* regs.bx */
+	pushq	%rbp	/* regs.bp */
+	pushq	%r12	/* regs.r12 */
+	pushq	%r13	/* regs.r13 */
+	pushq	%r14	/* regs.r14 */
+	pushq	%r15	/* regs.r15 */
+	xorl	%eax, %eax
+	xorl	%ebx, %ebx
+	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	xorl	%esi, %esi
+	xorl	%ebp, %ebp
+	xorl	%r8d, %r8d
+	xorl	%r9d, %r9d
+	xorl	%r10d, %r10d
+	xorl	%r11d, %r11d
+	xorl	%r12d, %r12d
+	xorl	%r13d, %r13d
+	xorl	%r14d, %r14d
+	xorl	%r15d, %r15d
+	testb	$0x3, 0x90(%rsp)	/* from kernel? */
+	jz	.Lint80_from_kernel	/* from kernel? */
+	swapgs	/* gs = kernel */
+	movq	%rsp, %rdi	/* regs */
+	call	do_int80
+	jmp	.Liret_user
+.Lint80_from_kernel:
+	movq	%rsp, %rdi	/* regs */
+	call	do_trap
+	jmp	.Liret_kernel
+	.balign	0x10, 0xcc
+	.globl	nmi_trap
+nmi_trap:
+	clac	/* ac = 0 */
+	cld	/* df = 0 */
+	testb	$0x3, 0x8(%rsp)	/* from kernel? */
+	jz	.Lnmi_trap_from_kernel	/* from kernel? */
+	pushq	$0x0	/* regs.error */
+	.globl	user_gs_nmi_trap_begin
+user_gs_nmi_trap_begin:
+	pushq	$0x2	/* regs.vector */
+	pushq	%rdi	/* regs.di */
+	pushq	%rsi	/* regs.si */
+	pushq	%rdx	/* regs.dx */
+	pushq	%rcx	/* regs.cx */
+	pushq	%rax	/* regs.ax */
+	pushq	%r8	/* regs.r8 */
+	pushq	%r9	/* regs.r9 */
+	pushq	%r10	/* regs.r10 */
+	pushq	%r11	/* regs.r11 */
+	pushq	%rbx	/* regs.bx */
+	pushq	%rbp	/* regs.bp */
+	pushq	%r12	/* regs.r12 */
+	pushq	%r13	/* regs.r13 */
+	pushq	%r14	/* regs.r14 */
+	pushq	%r15	/* regs.r15 */
+	xorl	%eax, %eax
+	xorl	%ebx, %ebx
+	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	xorl	%esi, %esi
+	xorl	%ebp, %ebp
+	xorl	%r8d, %r8d
+	xorl	%r9d, %r9d
+	xorl	%r10d, %r10d
+	xorl	%r11d, %r11d
+	xorl	%r12d, %r12d
+	xorl	%r13d, %r13d
+	xorl	%r14d, %r14d
+	xorl	%r15d, %r15d
+	swapgs	/* gs = kernel */
+	.globl	user_gs_nmi_trap_end
+user_gs_nmi_trap_end:
+	movq	%rsp, %rdi	/* regs */
+	call	regs_to_task
+	movq	%rax, %rsp	/* regs is on stack task now */
+	movq	%rsp, %rdi	/* regs */
+	call	do_nmi_user
+	jmp	.Liret_user
+.Lnmi_trap_from_kernel:
+	pushq	%rdx	/* nmi.dx0 */
+	addq	$-0x8, %rsp	/* nmi.running: not written here */
+	leaq	nmi_run_again(%rip), %rdx	/* at nmi_building? */
+	cmpq	%rdx, 0x10(%rsp)	/* at nmi_building? */
+	jb	.Lnmi_trap_not_nmi_building	/* at nmi_building? */
+	leaq	nmi_run_built(%rip), %rdx	/* at nmi_building? */
+	cmpq	%rdx, 0x10(%rsp)	/* at nmi_building? */
+	jb	.Lnmi_leave	/* at nmi_building? */
+.Lnmi_trap_not_nmi_building:
+	cmpq	$0x1, 0x0(%rsp)	/* at nmi_running? */
+	jz	.Lnmi_redirect	/* at nmi_running? */
+	leaq	iret_nmi_last(%rip), %rdx	/* at nmi_leaving? */
+	cmpq	%rdx, 0x10(%rsp)	/* at nmi_leaving? */
+	jz	.Lnmi_redirect	/* at nmi_leaving? */
+	addq	$-0x28, %rsp	/* nmi.again_ip, again_cs, again_flags, again_sp, again_ss: not written here */
+	pushq	0x58(%rsp)	/* nmi.outer_ss */
+	pushq	0x58(%rsp)	/* nmi.outer_sp */
+	pushq	0x58(%rsp)	/* nmi.outer_flags */
+	pushq	0x58(%rsp)	/* nmi.outer_cs */
+	pushq	0x58(%rsp)	/* nmi.outer_ip */
+	movq	0x58(%rsp), %rdx	/* dx = nmi.dx0 */
+	jmp	.Lnmi_run

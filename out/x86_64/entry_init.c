@@ -3,6 +3,8 @@
 #include "entry.h"
 _Static_assert(USER_CS == 0x2b, "sysretq loads cs from star_user");
 _Static_assert(USER_DS == 0x23, "sysretq loads ss from star_user");
+_Static_assert(USER32_CS == 0x1b, "sysretl loads cs from star_user");
+_Static_assert(USER_DS == 0x23, "sysretl loads ss from star_user");
 
 /* A 64-bit interrupt gate: SDM 3A 6.14.1. Interrupts are off when the entry point starts. */
 struct entry_gate {
@@ -27,262 +29,774 @@ static const struct entry_point {
 	void (*entry)(void);
 	uint8_t dpl, stack;
 } entry_points[256] = {
+#if !defined(CONFIG_FRED)
 	[0] = { vector_0, 0, 0 },
-	[1] = { vector_1, 0, 0 },
-	[2] = { vector_2, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[3] = { vector_3, 3, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[4] = { vector_4, 3, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[5] = { vector_5, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[6] = { vector_6, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[7] = { vector_7, 0, 0 },
-	[8] = { vector_8, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[9] = { vector_9, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[10] = { vector_10, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[11] = { vector_11, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[12] = { vector_12, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[13] = { vector_13, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[14] = { vector_14, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[15] = { vector_15, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[16] = { vector_16, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[17] = { vector_17, 0, 0 },
-	[18] = { vector_18, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[19] = { vector_19, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[20] = { vector_20, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[21] = { vector_21, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[22] = { vector_22, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[23] = { vector_23, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[24] = { vector_24, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[25] = { vector_25, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[26] = { vector_26, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[27] = { vector_27, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[28] = { vector_28, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[29] = { vector_29, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[30] = { vector_30, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[31] = { vector_31, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[32] = { vector_32, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[33] = { vector_33, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[34] = { vector_34, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[35] = { vector_35, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[36] = { vector_36, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[37] = { vector_37, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[38] = { vector_38, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[39] = { vector_39, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[40] = { vector_40, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[41] = { vector_41, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[42] = { vector_42, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[43] = { vector_43, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[44] = { vector_44, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[45] = { vector_45, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[46] = { vector_46, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[47] = { vector_47, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[48] = { vector_48, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[49] = { vector_49, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[50] = { vector_50, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[51] = { vector_51, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[52] = { vector_52, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[53] = { vector_53, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[54] = { vector_54, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[55] = { vector_55, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[56] = { vector_56, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[57] = { vector_57, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[58] = { vector_58, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[59] = { vector_59, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[60] = { vector_60, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[61] = { vector_61, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[62] = { vector_62, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[63] = { vector_63, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[64] = { vector_64, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[65] = { vector_65, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[66] = { vector_66, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[67] = { vector_67, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[68] = { vector_68, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[69] = { vector_69, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[70] = { vector_70, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[71] = { vector_71, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[72] = { vector_72, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[73] = { vector_73, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[74] = { vector_74, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[75] = { vector_75, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[76] = { vector_76, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[77] = { vector_77, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[78] = { vector_78, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[79] = { vector_79, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[80] = { vector_80, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[81] = { vector_81, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[82] = { vector_82, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[83] = { vector_83, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[84] = { vector_84, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[85] = { vector_85, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[86] = { vector_86, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[87] = { vector_87, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[88] = { vector_88, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[89] = { vector_89, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[90] = { vector_90, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[91] = { vector_91, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[92] = { vector_92, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[93] = { vector_93, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[94] = { vector_94, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[95] = { vector_95, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[96] = { vector_96, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[97] = { vector_97, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[98] = { vector_98, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[99] = { vector_99, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[100] = { vector_100, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[101] = { vector_101, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[102] = { vector_102, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[103] = { vector_103, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[104] = { vector_104, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[105] = { vector_105, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[106] = { vector_106, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[107] = { vector_107, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[108] = { vector_108, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[109] = { vector_109, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[110] = { vector_110, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[111] = { vector_111, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[112] = { vector_112, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[113] = { vector_113, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[114] = { vector_114, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[115] = { vector_115, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[116] = { vector_116, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[117] = { vector_117, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[118] = { vector_118, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[119] = { vector_119, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[120] = { vector_120, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[121] = { vector_121, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[122] = { vector_122, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[123] = { vector_123, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[124] = { vector_124, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[125] = { vector_125, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[126] = { vector_126, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[127] = { vector_127, 0, 0 },
-	[128] = { vector_128, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[129] = { vector_129, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[130] = { vector_130, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[131] = { vector_131, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[132] = { vector_132, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[133] = { vector_133, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[134] = { vector_134, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[135] = { vector_135, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[136] = { vector_136, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[137] = { vector_137, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[138] = { vector_138, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[139] = { vector_139, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[140] = { vector_140, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[141] = { vector_141, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[142] = { vector_142, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[143] = { vector_143, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[144] = { vector_144, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[145] = { vector_145, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[146] = { vector_146, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[147] = { vector_147, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[148] = { vector_148, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[149] = { vector_149, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[150] = { vector_150, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[151] = { vector_151, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[152] = { vector_152, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[153] = { vector_153, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[154] = { vector_154, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[155] = { vector_155, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[156] = { vector_156, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[157] = { vector_157, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[158] = { vector_158, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[159] = { vector_159, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[160] = { vector_160, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[161] = { vector_161, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[162] = { vector_162, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[163] = { vector_163, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[164] = { vector_164, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[165] = { vector_165, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[166] = { vector_166, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[167] = { vector_167, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[168] = { vector_168, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[169] = { vector_169, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[170] = { vector_170, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[171] = { vector_171, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[172] = { vector_172, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[173] = { vector_173, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[174] = { vector_174, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[175] = { vector_175, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[176] = { vector_176, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[177] = { vector_177, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[178] = { vector_178, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[179] = { vector_179, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[180] = { vector_180, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[181] = { vector_181, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[182] = { vector_182, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[183] = { vector_183, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[184] = { vector_184, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[185] = { vector_185, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[186] = { vector_186, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[187] = { vector_187, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[188] = { vector_188, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[189] = { vector_189, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[190] = { vector_190, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[191] = { vector_191, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[192] = { vector_192, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[193] = { vector_193, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[194] = { vector_194, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[195] = { vector_195, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[196] = { vector_196, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[197] = { vector_197, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[198] = { vector_198, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[199] = { vector_199, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[200] = { vector_200, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[201] = { vector_201, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[202] = { vector_202, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[203] = { vector_203, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[204] = { vector_204, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[205] = { vector_205, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[206] = { vector_206, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[207] = { vector_207, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[208] = { vector_208, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[209] = { vector_209, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[210] = { vector_210, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[211] = { vector_211, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[212] = { vector_212, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[213] = { vector_213, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[214] = { vector_214, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[215] = { vector_215, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[216] = { vector_216, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[217] = { vector_217, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[218] = { vector_218, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[219] = { vector_219, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[220] = { vector_220, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[221] = { vector_221, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[222] = { vector_222, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[223] = { vector_223, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[224] = { vector_224, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[225] = { vector_225, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[226] = { vector_226, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[227] = { vector_227, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[228] = { vector_228, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[229] = { vector_229, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[230] = { vector_230, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[231] = { vector_231, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[232] = { vector_232, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[233] = { vector_233, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[234] = { vector_234, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[235] = { vector_235, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[236] = { vector_236, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[237] = { vector_237, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[238] = { vector_238, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[239] = { vector_239, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[240] = { vector_240, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[241] = { vector_241, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[242] = { vector_242, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[243] = { vector_243, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[244] = { vector_244, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[245] = { vector_245, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[246] = { vector_246, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[247] = { vector_247, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[248] = { vector_248, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[249] = { vector_249, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[250] = { vector_250, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[251] = { vector_251, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[252] = { vector_252, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[253] = { vector_253, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[254] = { vector_254, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
 	[255] = { vector_255, 0, 0 },
+#endif
+#if !defined(CONFIG_FRED)
+	[1] = { debug_trap, 0, 3 },
+#endif
+#if !defined(CONFIG_FRED)
+	[8] = { double_fault_trap, 0, 1 },
+#endif
+#if !defined(CONFIG_FRED)
+	[18] = { machine_check_trap, 0, 4 },
+#endif
+#if !defined(CONFIG_FRED)
+	[128] = { int80, 3, 0 },
+#endif
+#if !defined(CONFIG_FRED)
+	[2] = { nmi_trap, 0, 2 },
+#endif
 };
 
 static inline void entry_write_msr(uint32_t number, uint64_t value)
@@ -343,8 +857,35 @@ void entry_setup_cpu(struct percpu *percpu)
 	__asm__ volatile("lidt %0" : : "m"(entry_table) : "memory");
 	entry_write_msr(0xc0000101, (uintptr_t)percpu);	/* gs_base */
 	entry_write_msr(0xc0000102, 0);	/* kernel_gs_base */
+#if !defined(CONFIG_FRED)
 	entry_do_msr(0xc0000081, UINT64_C(0x1b000800000000));	/* star_user, star_kernel */
+#endif
+#if !defined(CONFIG_FRED)
 	entry_do_msr(0xc0000082, (uintptr_t)syscall_64);	/* the entry point */
+#endif
+#if !defined(CONFIG_FRED)
 	entry_do_msr(0xc0000084, UINT64_C(0x257fd5));	/* syscall_mask */
+#endif
+#if !defined(CONFIG_FRED)
 	entry_do_msr_or(0xc0000080, 1);	/* APM 2 6.1.1 */
+#endif
+#if !defined(CONFIG_FRED)
+	entry_do_msr(0xc0000083, (uintptr_t)syscall_32);	/* the entry point */
+#endif
+#if !defined(CONFIG_FRED)
+	entry_do_msr(0x174, 8);	/* star_kernel */
+#endif
+#if !defined(CONFIG_FRED)
+	entry_do_msr(0x175, 0);	/* SDM 2B SYSENTER: IA32_SYSENTER_CS, _ESP, _EIP */
+#endif
+#if !defined(CONFIG_FRED)
+	entry_do_msr(0x176, (uintptr_t)sysenter);	/* the entry point */
+#endif
+#if defined(CONFIG_FRED)
+	entry_do_msr(0x1d4, (uintptr_t)entry_vectors);	/* the entry point */
+#endif
+	*(uint64_t *)(uintptr_t)percpu->tss.ist1 = (uintptr_t)percpu;
+	*(uint64_t *)(uintptr_t)percpu->tss.ist2 = (uintptr_t)percpu;
+	*(uint64_t *)(uintptr_t)percpu->tss.ist3 = (uintptr_t)percpu;
+	*(uint64_t *)(uintptr_t)percpu->tss.ist4 = (uintptr_t)percpu;
 }

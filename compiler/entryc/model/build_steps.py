@@ -135,7 +135,8 @@ class _Steps:
             self.context.error("E243", f"nothing says how code that is interrupted {ANYWHERE} is found", span, f"add: boundary {ANYWHERE} of kernel {{ … }}")
         origin = self._origin(node, event.origin, span)
         self.context.numbered = bool(numbers)
-        self._put(Path(name, "entry", self._body(node, guard), guard, span, event, numbers, origin, stack=stack_name, paranoid=paranoid))
+        self._put(Path(name, "entry", self._body(node, guard), guard, span, event, numbers, origin, user_may_raise=first(node, "by_user") is not None,
+                       stack=stack_name, paranoid=paranoid))
         self.context.numbered = False
 
     def _unique(self, number: int, span: Span) -> bool:

@@ -7,6 +7,7 @@
 #include "hardware.h"
 
 #define CPU_NAME "arm64"
+#define PERCPU_ALIGN 16
 
 /* A thread that does not run. Its callee-saved registers are on its kernel stack; switch.S knows the offsets. */
 struct cpu_thread {
@@ -46,6 +47,12 @@ static inline struct thread *current_thread(void)
 
 	__asm__ volatile("mrs %0, sp_el0" : "=r"(thread));
 	return thread;
+}
+
+/* The frame has all that the user needs. */
+static inline void cpu_user_left(struct regs *regs)
+{
+	(void)regs;
 }
 
 #endif

@@ -23,6 +23,7 @@ struct thread; /* kernel.h: ports include that one */
  * port.h defines
  *   CPU_NAME                  a string
  *   USER_BASE                 where user memory starts; USER_SIZE bytes (abi.h), a multiple of 2 MiB
+ *   PERCPU_ALIGN              of struct percpu and of what follows it: 4096 where a page table maps the one alone
  *   struct cpu_thread         what a thread keeps while it does not run: kernel stack pointer, user
  *                             base registers, vector registers
  * and as static inline functions, the regs_ ones in frame.h, which user programs include too,
@@ -40,6 +41,7 @@ struct thread; /* kernel.h: ports include that one */
  *   void cpu_irqs_on(void), cpu_irqs_off(void), bool cpu_irqs_are_on(void)
  *   void cpu_relax(void)                     inside a spin loop
  *   struct thread *current_thread(void)      one instruction: right even when preempted
+ *   void cpu_user_left(struct regs *)        the frame of user mode is new: the port's last word on it
  */
 #include "port.h"
 
@@ -47,8 +49,8 @@ struct thread; /* kernel.h: ports include that one */
 
 /* One per CPU; percpu must stay first: the entry code finds it through this address. */
 struct cpu {
-	struct percpu percpu;
-	struct cpu *self;
+	struct percpu percpu __attribute__((aligned(PERCPU_ALIGN)));
+	struct cpu *self __attribute__((aligned(PERCPU_ALIGN)));
 	unsigned int id;
 	struct thread *idle;
 	struct thread *queue; /* ring of runnable threads, without the running one and the idle one */

@@ -78,6 +78,7 @@ void user_left(struct regs *regs)
 		panic("the frame is not at the top of the thread's stack", regs);
 	if (thread->cpu != cpu_self())
 		panic("user_left() on a wrong CPU", regs);
+	cpu_user_left(regs);
 }
 
 void user_resumes(struct regs *regs)

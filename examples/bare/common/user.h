@@ -92,7 +92,7 @@ struct worker {
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));    /* text of the PASS line */
 void differ(const char *format, ...) __attribute__((format(printf, 1, 2))); /* of the FAIL line; the first stays */
 void worker_error(struct worker *worker, const char *format, ...) __attribute__((format(printf, 2, 3)));
-bool machine_check(struct worker *worker, const char *what, const struct machine *expected, const struct machine *got);
+bool machine_same(struct worker *worker, const char *what, const struct machine *expected, const struct machine *got);
 uint64_t scaled(uint64_t count);                       /* fewer when built with QUICK */
 uint64_t user_stack(unsigned int index);               /* top of a stack; workers have 0, 1, ... */
 void user_stack_give(unsigned int index, struct worker *worker);
@@ -108,6 +108,8 @@ void user_try_back(void); /* sp = saved sp: restores callee-saved registers, ret
 
 bool run_scenario(const struct scenario *scenario);
 void finish(uint64_t failed);
+/* Nothing can go on: a FAIL line and the end. */
+void give_up(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* scenarios.c */
 extern const struct scenario common_scenarios[];

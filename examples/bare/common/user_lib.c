@@ -122,7 +122,7 @@ void worker_error(struct worker *worker, const char *template, ...)
 	va_end(args);
 }
 
-bool machine_check(struct worker *worker, const char *what, const struct machine *expected, const struct machine *got)
+bool machine_same(struct worker *worker, const char *what, const struct machine *expected, const struct machine *got)
 {
 	bool same = true;
 
@@ -182,6 +182,21 @@ bool run_workers(struct worker *workers, unsigned int count)
 		}
 	}
 	return passed;
+}
+
+void give_up(const char *template, ...)
+{
+	char text[200];
+	va_list args;
+
+	va_start(args, template);
+	format(text, sizeof(text), template, args);
+	va_end(args);
+	write_text("FAIL given-up: ");
+	write_text(text);
+	write_text("\n");
+	finish(1);
+	__builtin_unreachable();
 }
 
 /* Exceptions: either one that user_try() waits for, or the one of user_fault_state(). */

@@ -1,55 +1,58 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Boot: the boot CPU comes by the PVH protocol (32-bit, flat segments, no paging), the second one in real mode
- * at AP_BOOT_PAGE. Both end in long mode, on a boot stack of their own, in C. The kernel runs where it is
- * loaded: the first GiB is mapped one to one, for the kernel alone.
+ * at AP_BOOT_PAGE. Both end in long mode, on a boot stack of their own, in C. The kernel is linked at KERNEL_BASE
+ * plus where it is loaded; these page tables map the first GiB there, and also one to one, for the way from here to
+ * there. mmu.c makes the ones to stay with.
  */
 #include "hardware.h"
+
+#define PHYSICAL(symbol) (symbol - KERNEL_BASE)
 
 	.section .note.pvh, "a", @note
 	.balign 4
 	.long	4, 4, 18			/* "Xen", a 32-bit address, XEN_ELFNOTE_PHYS32_ENTRY */
 	.asciz	"Xen"
-	.long	start_boot_cpu
+	.long	PHYSICAL(start_boot_cpu)
 
 	.section .text.boot, "ax"
 	.code32
 	.globl	start_boot_cpu
 start_boot_cpu:
 	cld
-	movl	$boot_stack_0, %esp
-	movl	$kernel_main, %edi
+	movl	$PHYSICAL(boot_stack_0), %esp
+	movl	$PHYSICAL(kernel_main), %edi
 
-	/* page tables: the first GiB in pages of 2 MiB, and the page of the local APIC */
-	movl	$boot_pml4, %eax
-	movl	$boot_pdpt + (PAGE_PRESENT | PAGE_WRITE | PAGE_USER), (%eax)
-	movl	$boot_pdpt, %eax
-	movl	$boot_pd_0 + (PAGE_PRESENT | PAGE_WRITE), (%eax)
-	movl	$boot_pd_3 + (PAGE_PRESENT | PAGE_WRITE), 24(%eax)
-	movl	$boot_pd_0, %eax
+	/* page tables: the first GiB in pages of 2 MiB, at 0 and at KERNEL_BASE */
+	movl	$PHYSICAL(boot_pml4), %eax
+	movl	$PHYSICAL(boot_pdpt) + (PAGE_PRESENT | PAGE_WRITE), (%eax)
+	movl	$PHYSICAL(boot_pdpt) + (PAGE_PRESENT | PAGE_WRITE), 511 * 8(%eax)
+	movl	$PHYSICAL(boot_pdpt), %eax
+	movl	$PHYSICAL(boot_pd) + (PAGE_PRESENT | PAGE_WRITE), (%eax)
+	movl	$PHYSICAL(boot_pd) + (PAGE_PRESENT | PAGE_WRITE), 510 * 8(%eax)
+	movl	$PHYSICAL(boot_pd), %eax
 	movl	$(PAGE_PRESENT | PAGE_WRITE | PAGE_LARGE), %ecx
 1:	movl	%ecx, (%eax)
 	addl	$8, %eax
 	addl	$0x200000, %ecx
 	cmpl	$0x40000000, %ecx
 	jb	1b
-	movl	$0xfee00000 + (PAGE_PRESENT | PAGE_WRITE | PAGE_LARGE | PAGE_UNCACHED), boot_pd_3 + 0x1f7 * 8
 
 	/* the second CPU's first instructions go where a start-up IPI can point to */
-	movl	$second_cpu_begin, %esi
+	movl	$PHYSICAL(second_cpu_begin), %esi
 	movl	$AP_BOOT_PAGE, %eax
 2:	movl	(%esi), %ecx
 	movl	%ecx, (%eax)
 	addl	$4, %esi
 	addl	$4, %eax
-	cmpl	$second_cpu_end, %esi
+	cmpl	$PHYSICAL(second_cpu_end), %esi
 	jb	2b
 
-/* esp = boot stack, edi = C function */
+/* esp = boot stack, edi = C function: physical addresses */
 long_mode:
 	movl	$(CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT), %eax
 	movl	%eax, %cr4
-	movl	$boot_pml4, %eax
+	movl	$PHYSICAL(boot_pml4), %eax
 	movl	%eax, %cr3
 	movl	$MSR_EFER, %ecx
 	rdmsr
@@ -57,11 +60,13 @@ long_mode:
 	wrmsr
 	movl	$(CR0_PG | CR0_WP | CR0_NE | CR0_MP | CR0_PE), %eax
 	movl	%eax, %cr0
-	lgdt	boot_gdt_pointer
-	ljmp	$0x08, $in_long_mode
+	lgdt	PHYSICAL(boot_gdt_pointer)
+	ljmp	$0x08, $PHYSICAL(in_long_mode)
 	.code64
 in_long_mode:
-	movl	$0x10, %eax
+	movq	$1f, %rax
+	jmp	*%rax
+1:	movl	$0x10, %eax
 	movl	%eax, %ds
 	movl	%eax, %es
 	movl	%eax, %ss
@@ -71,11 +76,13 @@ in_long_mode:
 	fninit
 	movl	%esp, %esp
 	movl	%edi, %edi
+	addq	$KERNEL_BASE, %rsp
+	addq	$KERNEL_BASE, %rdi
 	xorl	%ebp, %ebp
 	call	*%rdi
 	ud2
 
-/* Copied: no absolute address of its own, and everything it loads lies below 4 GiB. */
+/* Copied: no absolute address of its own, and everything it loads is a physical address below 4 GiB. */
 	.code16
 	.balign	4
 second_cpu_begin:
@@ -87,11 +94,11 @@ second_cpu_begin:
 	movl	%cr0, %eax
 	orl	$CR0_PE, %eax
 	movl	%eax, %cr0
-	ljmpl	$0x18, $second_cpu_32
+	ljmpl	$0x18, $PHYSICAL(second_cpu_32)
 	.balign	4
 second_cpu_gdt_pointer:
 	.word	boot_gdt_end - boot_gdt - 1
-	.long	boot_gdt
+	.long	PHYSICAL(boot_gdt)
 	.balign	4
 second_cpu_end:
 
@@ -100,8 +107,8 @@ second_cpu_32:
 	movl	$0x10, %eax
 	movl	%eax, %ds
 	movl	%eax, %ss
-	movl	$boot_stack_1, %esp
-	movl	$kernel_second_cpu, %edi
+	movl	$PHYSICAL(boot_stack_1), %esp
+	movl	$PHYSICAL(kernel_second_cpu), %edi
 	jmp	long_mode
 
 	.section .rodata
@@ -114,15 +121,13 @@ boot_gdt:
 boot_gdt_end:
 boot_gdt_pointer:
 	.word	boot_gdt_end - boot_gdt - 1
-	.long	boot_gdt, 0
+	.long	PHYSICAL(boot_gdt), 0
 
 	.bss
 	.balign	4096
-	.globl	boot_pml4, boot_pdpt
 boot_pml4:	.skip 4096
 boot_pdpt:	.skip 4096
-boot_pd_0:	.skip 4096
-boot_pd_3:	.skip 4096
+boot_pd:	.skip 4096
 	.skip	16384
 boot_stack_0:
 	.skip	16384

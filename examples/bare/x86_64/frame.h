@@ -44,12 +44,13 @@ static inline void regs_init_user(struct regs *regs)
 	*regs = (struct regs){ .cs = USER_CS, .ss = USER_DS, .flags = FLAG_ONE | FLAG_IF, .vector = NO_VECTOR };
 }
 
+/*
+ * Selectors and ip may be as bad as the user likes: IRET refuses them, and the entry code makes that his exception.
+ * But for a stack segment of an LDT: if it had 16 bits, IRET would leave bits 31:16 of the kernel's stack pointer.
+ */
 static inline bool regs_user_ok(const struct regs *regs)
 {
-	bool cs_ok = regs->cs == USER_CS || regs->cs == OTHER_USER_CS;
-	bool ss_ok = regs->ss == USER_DS || regs->ss == OTHER_USER_DS;
-
-	return cs_ok && ss_ok && (regs->flags & (FLAG_IF | FLAG_IOPL | FLAG_VM)) == FLAG_IF && regs->ip >> 47 == 0;
+	return regs_from_user(regs) && !(regs->ss & 4) && (regs->flags & (FLAG_IF | FLAG_IOPL | FLAG_VM)) == FLAG_IF;
 }
 
 static inline void regs_call_user(struct regs *regs, uint64_t ip, uint64_t sp, uint64_t arg)

@@ -3,6 +3,9 @@
 #ifndef HARDWARE_H
 #define HARDWARE_H
 
+#define USER_BASE          0x40000000 /* port.mk has it too */
+#define KERNEL_BASE        0xffffffff80000000 /* kernel.ld has it too */
+
 #define MSR_EFER           0xc0000080
 #define MSR_FS_BASE        0xc0000100
 #define MSR_GS_BASE        0xc0000101
@@ -20,7 +23,12 @@
 #define CR4_PAE        (1 << 5)
 #define CR4_OSFXSR     (1 << 9)
 #define CR4_OSXMMEXCPT (1 << 10)
+#define CR4_FSGSBASE   (1 << 16)
+#define CR4_PCIDE      (1 << 17)
+#define CR4_SMEP       (1 << 20)
 #define CR4_SMAP       (1 << 21)
+
+#define SPEC_CTRL_IBRS 1
 
 #define FLAG_CF   (1 << 0)
 #define FLAG_ONE  (1 << 1)
@@ -41,7 +49,8 @@
 #define OTHER_USER_DS   0x43
 #define ABSENT_USER_DS  0x4b
 #define TSS_SELECTOR    0x50
-#define GDT_WORDS       12
+#define ABSENT_USER_CS  0x63
+#define GDT_WORDS       13
 
 #define PAGE_PRESENT 0x1
 #define PAGE_WRITE   0x2
@@ -51,5 +60,15 @@
 #define PAGE_NX      (UINT64_C(1) << 63)
 
 #define AP_BOOT_PAGE 0x8000
+#define APIC_PHYSICAL 0xfee00000
+
+/* DR7: breakpoint 0 on, and what it is on. DR6: it was hit; a single step. */
+#define DR7_ON      (1 << 1)
+#define DR7_EXECUTE (0 << 16)
+#define DR7_WRITE   (1 << 16 | 3 << 18)
+#define DR7_ACCESS  (3 << 16 | 3 << 18)
+#define DR6_NONE    0xffff0ff0
+#define DR6_HIT     (1 << 0)
+#define DR6_STEP    (1 << 14)
 
 #endif

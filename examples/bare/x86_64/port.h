@@ -6,12 +6,15 @@
 #include "frame.h"
 
 #define CPU_NAME  "x86_64"
-#define USER_BASE UINT64_C(0x40000000)
+#define PERCPU_ALIGN 4096 /* the user's page table maps struct percpu, and nothing that follows it */
 
 struct cpu_thread {
 	uint8_t fx[512] __attribute__((aligned(16)));
 	uint64_t sp;
 	uint64_t fs_base, gs_base;
+	bool step;            /* TF was set at SYSENTER: cpu_user_left() puts it into the frame */
+	uint64_t steps, hits; /* debug exceptions of kernel code */
+	uint64_t selectors;   /* of GS: refused by the CPU */
 };
 
 struct thread;
@@ -78,10 +81,23 @@ static inline uint8_t inb(uint16_t port)
 	return value;
 }
 
+/* switch.S: a place for a breakpoint, and waiting until a word has a value: 1, did not come: 0, rdx changed: 2 */
+void nmi_mark(void);
+unsigned int nmi_wait(const uint64_t *word, uint64_t value, uint64_t loops);
+
+/* cpu.c */
+void cpu_set_gs_selector(uint64_t selector);
+
+/* traps.c */
+extern uint64_t nmi_counts[2][3]; /* of each CPU: of user mode, of kernel code, sent round again */
+void cpu_user_left(struct regs *regs);
+
 /* apic.c */
 void apic_setup(void);
 void apic_end(void);
+bool apic_in_service(unsigned int vector);
 void apic_start_cpu(unsigned int id, unsigned int page);
+void apic_send_nmi(unsigned int id); /* interrupts off: the command has two words */
 #define TIMER_VECTOR    0x40
 #define SPURIOUS_VECTOR 0xff
 

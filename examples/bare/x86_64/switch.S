@@ -1,25 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Kernel assembly that is not entry code: the stack switch, and two routines for the scenarios. */
+/* Kernel assembly that is not entry code: routines for the scenarios, and the mitigations that entry code calls. */
 	.text
-
-/* void switch_stack(uint64_t *from, uint64_t to): callee-saved registers go to the old stack. */
-	.globl	switch_stack
-switch_stack:
-	pushq	%rbx
-	pushq	%rbp
-	pushq	%r12
-	pushq	%r13
-	pushq	%r14
-	pushq	%r15
-	movq	%rsp, (%rdi)
-	movq	%rsi, %rsp
-	popq	%r15
-	popq	%r14
-	popq	%r13
-	popq	%r12
-	popq	%rbp
-	popq	%rbx
-	ret
 
 /* void cpu_clobber(void) */
 	.globl	cpu_clobber
@@ -101,5 +82,49 @@ cpu_kernel_spin:
 	jmp	2b
 15:	movl	$15, %ecx
 	jmp	2b
+
+	.globl	nmi_mark
+nmi_mark:
+	nop
+	ret
+
+/* rdx stays as it is all the time: the entry code of an NMI within an NMI uses it before it knows more. */
+	.globl	nmi_wait
+nmi_wait:
+	movq	%rdx, %rcx
+	movq	%rdx, %r8
+1:	cmpq	%r8, %rdx
+	jne	3f
+	cmpq	%rsi, (%rdi)
+	je	2f
+	loop	1b
+	xorl	%eax, %eax
+	ret
+2:	movl	$1, %eax
+	ret
+3:	movl	$2, %eax
+	ret
+
+/*
+ * void untrain_returns(void): no register but the flags changes. The entry code calls it; a real kernel uses what its
+ * CPU needs. The return address of the inner call is dropped: RET uses the prediction of another call.
+ */
+	.globl	untrain_returns
+untrain_returns:
+	call	1f
+	int3
+1:	addq	$8, %rsp
+	ret
+
+/* void clear_branch_history(void): may change rax and rcx. The number of branches is for show. */
+	.globl	clear_branch_history
+clear_branch_history:
+	movl	$16, %ecx
+1:	call	2f
+	decl	%ecx
+	jnz	1b
+	xorl	%eax, %eax
+	ret
+2:	ret
 
 	.section .note.GNU-stack, "", @progbits

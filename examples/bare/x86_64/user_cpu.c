@@ -108,16 +108,50 @@ int64_t user_fork(struct machine *in, struct machine *out, struct machine *child
 	return user_fork_state(in, out);
 }
 
-/* UD2 has two bytes. What else arrives here is the single step of the scenario "methods". */
+/* UD2 has two bytes. What else arrives here a scenario waits for. */
+void (*fault_hook)(struct user_frame *frame);
+
 void user_skip_fault(struct user_frame *frame)
 {
-	if (frame->fault.vector == 6)
-		frame->regs.ip += 2;
+	if (fault_hook)
+		fault_hook(frame);
+	else if (frame->fault.vector != 6)
+		give_up("vector %lu error %lx address %lx ip %lx", frame->fault.vector, frame->fault.code,
+			frame->fault.address, frame->regs.ip);
 	else
-		methods_stepped(frame);
+		frame->regs.ip += 2;
+}
+
+void read_layout(uint64_t *layout)
+{
+	user_call(SYS_TEST, TEST_LAYOUT, (uint64_t)layout, 0, 0, 0, 0);
+}
+
+void set_watch(uint64_t address, uint64_t control)
+{
+	user_call(SYS_TEST, TEST_WATCH, address, control, 0, 0, 0);
+}
+
+uint64_t kernel_steps(void)
+{
+	return (uint64_t)user_call(SYS_TEST, TEST_STEPS, 0, 0, 0, 0, 0);
+}
+
+uint64_t kernel_hits(void)
+{
+	return (uint64_t)user_call(SYS_TEST, TEST_HITS, 0, 0, 0, 0, 0);
 }
 
 const struct scenario cpu_scenarios[] = {
 	{ "methods", run_methods },
+	{ "gates32", run_gates32 },
+	{ "bad-returns", run_bad_returns },
+	{ "single-step", run_single_step },
+	{ "breakpoints", run_breakpoints },
+	{ "hostile", run_hostile },
+	{ "mov-ss", run_mov_ss },
+	{ "isolation", run_isolation },
+	{ "nmi", run_nmi },
+	{ "load-gs", run_load_gs },
 	{ NULL, NULL },
 };

@@ -43,7 +43,12 @@ enum { DE = 0, DB = 1, BP = 3, OF = 4, UD = 6, NP = 11, SS = 12, GP = 13, PF = 1
 enum { PF_PRESENT = 1, PF_WRITE = 2, PF_USER = 4, PF_FETCH = 16 };
 
 #define UNMAPPED UINT64_C(0x50000000)
-#define KERNEL   UINT64_C(0x00100000)
+#define KERNEL   (KERNEL_BASE + UINT64_C(0x00100000))
+#ifdef CONFIG_PTI
+#define PF_KERNEL 0 /* what is not mapped is not present */
+#else
+#define PF_KERNEL PF_PRESENT
+#endif
 #define NOT_CANONICAL UINT64_C(0x0000800000000000)
 #define IDT(vector) ((vector) * 8 + 2)
 
@@ -109,17 +114,17 @@ bool cpu_faults(uint64_t *count)
 		{ "read of no address", raise_read, NOT_CANONICAL, raise_read_at, GP, 0, 0 },
 
 		{ "read of an unmapped page", raise_read, UNMAPPED, raise_read_at, PF, PF_USER, UNMAPPED },
-		{ "read at 0", raise_read, 8, raise_read_at, PF, PF_USER | PF_PRESENT, 8 },
+		{ "read at 0", raise_read, 8, raise_read_at, PF, PF_USER, 8 },
 		{ "write to an unmapped page", raise_write, UNMAPPED + 8, raise_write_at, PF, PF_USER | PF_WRITE,
 		  UNMAPPED + 8 },
 		{ "write to code", raise_write, code, raise_write_at, PF, PF_USER | PF_WRITE | PF_PRESENT, code },
-		{ "read of the kernel", raise_read, KERNEL, raise_read_at, PF, PF_USER | PF_PRESENT, KERNEL },
-		{ "write to the kernel", raise_write, KERNEL, raise_write_at, PF, PF_USER | PF_WRITE | PF_PRESENT,
+		{ "read of the kernel", raise_read, KERNEL, raise_read_at, PF, PF_USER | PF_KERNEL, KERNEL },
+		{ "write to the kernel", raise_write, KERNEL, raise_write_at, PF, PF_USER | PF_WRITE | PF_KERNEL,
 		  KERNEL },
 		{ "jump to an unmapped page", raise_jump, UNMAPPED, (const char *)UNMAPPED, PF, PF_USER | PF_FETCH,
 		  UNMAPPED },
 		{ "jump to data", raise_jump, data, (const char *)data, PF, PF_USER | PF_FETCH | PF_PRESENT, data },
-		{ "jump to the kernel", raise_jump, KERNEL, (const char *)KERNEL, PF, PF_USER | PF_FETCH | PF_PRESENT,
+		{ "jump to the kernel", raise_jump, KERNEL, (const char *)KERNEL, PF, PF_USER | PF_FETCH | PF_KERNEL,
 		  KERNEL },
 	};
 
