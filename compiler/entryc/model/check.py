@@ -408,10 +408,13 @@ def _struck(spec: Spec, collector: Collector) -> None:
     for path in spec.of_kind("entry"):
         if path.stack is not None:
             other = owners.setdefault(path.stack, path)
-            if other is not path and path.guard == other.guard:
+            if other is not path and any(c.holds(path.guard) and c.holds(other.guard) for c in spec.configurations.values()):
                 collector.error("E304", f"stack '{path.stack}' is entered by vector {other.number} and by vector {path.number}: "
                                         "one would overwrite the other's frame", path.span, "give each a stack of its own",
                                 related=(("the other one", other.span),))
+        if path.paranoid and path.stack is None:
+            collector.error("E305", f"'{path.name}' can strike where the stack pointer is still the user's: it needs a stack of its own", path.span,
+                            f"write: entry {path.name} on vector {path.number} stack NAME paranoid {{ … }}")
         if path.event is None or path.number not in path.event.anywhere or path.paranoid or path.origin != "any":
             continue
         if any(p.paranoid for p in spec.paths.values()) or spec.boundaries:
