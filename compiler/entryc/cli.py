@@ -48,7 +48,7 @@ def _arguments() -> argparse.ArgumentParser:
     verify.add_argument("--dump-smt2", metavar="DIR", help="write each question that the solver was asked as an SMT-LIB file")
     depth = verify.add_mutually_exclusive_group()
     depth.add_argument("--fast", action="store_true", help="only the claims (default)")
-    depth.add_argument("--all", action="store_true", help="also what events nested at each instruction find, and every mutant: is each instruction needed?")
+    depth.add_argument("--all", action="store_true", help="also every mutant: is each instruction needed?")
     verify.add_argument("--seed", metavar="S", type=int, default=1, help="which N are chosen (default: 1)")
     verify.add_argument("--report", metavar="FILE", help="write verdicts and times as JSON, or as a page when FILE ends in .html")
 
@@ -98,8 +98,7 @@ def _run(options: argparse.Namespace) -> int:
     else:
         findings = jobs.verify(path, say, image=options.image, objects=options.object or [], configuration=options.configuration,
                                crosscheck=options.crosscheck, mutants="all" if options.all else options.mutants,
-                               recheck=options.recheck, smt2=options.dump_smt2, seed=options.seed, report=options.report, constants=options.const or [],
-                               nesting=options.all)
+                               recheck=options.recheck, smt2=options.dump_smt2, seed=options.seed, report=options.report, constants=options.const or [])
     if options.format == "json" or findings:
         _show(findings, options.format)
     return FOUND if any(f.level == "error" for f in findings) else OK

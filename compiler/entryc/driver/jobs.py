@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..model.build import load_spec
 from ..model.spec import Configuration, Spec
-from ..model.surroundings import ANYWHERE
 from ..plan.code import Code
 from ..plan.plan import plan_spec
 from ..source.finding import Collector, Finding, Findings
@@ -64,7 +63,6 @@ class Record:
     image: str | None = None
     reports: dict[str, Report] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
-    nesting: bool = False
     moved: Callable[[str], Image] | None = None         # the code of a configuration where an emulator can run it
 
 
@@ -152,7 +150,7 @@ def _prove(spec: Spec, images: dict[str, Image], say: Speaker, record: Record, o
     for name, image in images.items():
         say.progress(f"proving configuration {name} …")
         rows = read_table(spec.arch, objects[name], BASE) if objects is not None and name in objects else None
-        report = prove_image(spec, image, spec.configurations[name], record.nesting, rows)
+        report = prove_image(spec, image, spec.configurations[name], rows)
         refuted = [v for v in report.verdicts if v.verdict == "refuted"]
         if refuted:
             from ..run.replay import replay_all
@@ -172,7 +170,7 @@ def _prove(spec: Spec, images: dict[str, Image], say: Speaker, record: Record, o
 
 def verify(path: Path, say: Speaker, *, image: str | None = None, objects: Sequence[str] = (), configuration: str | None = None, crosscheck: int = 0,
            mutants: str | None = None, recheck: int = 0, smt2: str | None = None, seed: int = 1, report: str | None = None,
-           constants: Sequence[str] = (), nesting: bool = False) -> list[Finding]:
+           constants: Sequence[str] = ()) -> list[Finding]:
     """Prove the flat form of every configuration, a linked image, or objects."""
     spec, code, findings = _load(path, _constants(constants))
     if configuration is not None and configuration not in spec.configurations:
@@ -181,9 +179,7 @@ def verify(path: Path, say: Speaker, *, image: str | None = None, objects: Seque
     if mutants is not None and mutants != "all" and not mutants.isdecimal():
         raise Findings([Finding("E406", "error", f"--mutants takes a number or 'all', not '{mutants}'")])
     wanted = {n: c for n, c in spec.configurations.items() if configuration in (None, n)}
-    record = Record(spec, image or ", ".join(objects) or None, nesting=nesting)
-    if nesting and ANYWHERE not in spec.boundaries:
-        say.say(f"nested events: not checked, the spec has no boundary {ANYWHERE}")
+    record = Record(spec, image or ", ".join(objects) or None)
     images = _images(spec, code, wanted, image, objects, say, record)
     findings += _prove(spec, images, say, record)
     if image is not None and spec.handlers:

@@ -37,7 +37,7 @@ class Machine:
         self.meaning: Callable[[Expr, State], Term] | None = None       # set by whoever knows the environment
         self.address: Callable[[CellRef, State], Term] | None = None
         self.watch: tuple[StateNeed, ...] = ()  # facts that are looked at whenever a word of a stack is stored
-        self.nested: dict[str, list[StateNeed]] = {}    # what an event that strikes anywhere may find: state -> its values; looked at before each instruction
+        self.strikes: Callable[[State, Instruction], None] | None = None        # is shown the state before each instruction: an event may strike there
         self.caller: str | None = None          # the routine that is run as a C function: its return ends the run
         self.may_fault: Callable[[State, Instruction], None] | None = None      # is shown each instruction that may fault
         self.before_each: Callable[[State], None] | None = None         # is shown the state before each instruction
@@ -349,9 +349,8 @@ class Machine:
         state.trace.append(state.pc)
         if self.before_each is not None:
             self.before_each(state)
-        for subject, values in self.nested.items():
-            if not any(self.holds(state, self.fact(state, need)) for need in values):
-                state.faults.append(Access(state.pc, f"an event that strikes before {instruction.text} finds {subject} in none of its values"))
+        if self.strikes is not None:
+            self.strikes(state, instruction)
         if instruction.data and instruction.data == state.last.data and not pure(instruction):
             return self.repeated(state, instruction)
         return self.perform(state, instruction)

@@ -61,6 +61,7 @@ class Routines:
             state.regions[where] = Region(where, show(move.place), 0, self.word, Bytes(), None, 2)
         before = state.copy()
         self.machine.caller, self.machine.may_fault = path.name, self.fault(claims, path)
+        self.run.anywhere.routine(path)
         looking, unwinder = self.machine.before_each, self.run.unwinder
         if unwinder is not None and not others:
             held = {r: self.machine.read(before, r) for r in self.arch.abi.preserved} | {self.pc: home}
@@ -69,6 +70,7 @@ class Routines:
             self.machine.before_each = None     # with the stack, the caller becomes another one
         endings = self.run.run(state)
         self.machine.caller, self.machine.may_fault, self.machine.before_each = None, None, looking
+        self.run.anywhere.routine(None)
         step = way.exits[0].step if way.exits else None
         if step is None:
             self.run.not_checked.append(f"{path.name}: the spec gives it no return")

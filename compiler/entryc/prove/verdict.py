@@ -18,7 +18,7 @@ ASSUMPTIONS = (
     ("A4", "C functions follow the C ABI and leave the states of their contract as they found them"),
     ("A5", "C returns the index of a method only when the clauses of that method hold of the frame"),
     ("A6", "plain instructions do what the lifter says; entryc verify --crosscheck compares them with an emulator"),
-    ("A7", "nothing interrupts the code: events nested inside it are not modelled"),
+    ("A7", "what strikes between two instructions leaves registers and memory as they were: each entry point is proved by itself"),
 )
 
 

@@ -11,9 +11,10 @@ from ..image.image import Image
 from ..image.lift import Lifter
 from ..model.expr import Expr, Reg, SlotRef, show, walk
 from ..model.spec import VECTOR_TABLE, Assert, Call, Configuration, Frame, Path, Spec
-from ..model.surroundings import ANY, ANYWHERE, Boundary
+from ..model.surroundings import Boundary
 from ..source.text import Span
 from . import terms as T
+from .anywhere import Anywhere
 from .arrive import Arrivals, pushed, slot_var, top_of
 from .claims import Claim, Claims
 from .expect import Exit, Outline, Stage, origins, outline
@@ -29,8 +30,8 @@ from .verdict import ASSUMPTIONS, Report, Verdict
 __all__ = ["ASSUMPTIONS", "Report", "Run", "Solver", "Verdict", "verify"]
 
 
-def verify(spec: Spec, image: Image, configuration: Configuration, nesting: bool = False, unwind: Table | None = None) -> Report:
-    """Prove every entry point and routine. Nothing here reads the plan. `nesting`: also that each instruction boundary is as `boundary anywhere` says.
+def verify(spec: Spec, image: Image, configuration: Configuration, unwind: Table | None = None) -> Report:
+    """Prove every entry point and routine. Nothing here reads the plan.
 
     `unwind`: the rows of the assembled code; they are compared with the machine at each instruction.
     """
@@ -39,8 +40,6 @@ def verify(spec: Spec, image: Image, configuration: Configuration, nesting: bool
     if unwind is not None:
         run.unwinder = Unwinder(run.machine, unwind)
         run.machine.before_each = run.unwinder.look
-    if nesting:
-        run.nest()
     timings: dict[str, float] = {}
     for path in run.paths():
         before = time.process_time()
@@ -62,20 +61,14 @@ class Run:
         self.lifter = lifter or Lifter(spec.arch, image)
         self.machine = Machine(spec, configuration, self.lifter, self.solver.feasible)
         self.arrivals = Arrivals(self.machine)
+        self.anywhere = Anywhere(self.arrivals)
+        self.machine.strikes = self.anywhere.look if self.anywhere.open else None
         self.claims: list[Claim] = []
         self.not_checked: list[str] = []
         self.exits_done: set[tuple[Any, ...]] = set()
         self.covered: set[int] = set()          # addresses of the instructions that some path ran
         self.unwinder: Unwinder | None = None
         self.starts: list[State] | None = [] if keep else None      # the states that stretches of code were run from
-
-    def nest(self) -> None:
-        """Look, before each instruction, whether an event that strikes anywhere would find what its entry point is proved for."""
-        boundary = self.spec.boundaries.get(ANYWHERE)
-        for fact in boundary.arrive if boundary is not None else ():
-            declared = self.spec.states.get(fact.subject)
-            if fact.value == ANY and declared is not None and not declared.ghost and self.spec.applies(fact, self.configuration):
-                self.machine.nested[fact.subject] = [replace(fact, value=value) for value, meanings in declared.values.items() if meanings]
 
     def paths(self) -> Iterator[Path]:
         """The entry points and routines of the configuration that the image has; the others are noted as not checked."""
