@@ -346,65 +346,67 @@ static ENTRY_CODE unsigned int choose_return_32(const struct regs *regs)
 	return RETURN_32_IRET;
 }
 
-/* The frame goes to the top of stack task. From its end down: the two may overlap. */
+/* The frame goes to the top of stack task. Words, from its end down: the two may overlap. */
 ENTRY_CODE struct regs *regs_to_task(struct regs *regs)
 {
-	struct regs *to = (struct regs *)(uintptr_t)this_cpu()->task_top - 1;
+	uint64_t *to = (uint64_t *)(uintptr_t)this_cpu()->task_top - 22;
+	const uint64_t *old = (const uint64_t *)regs;
 
-	to->ss = regs->ss;
-	to->sp = regs->sp;
-	to->flags = regs->flags;
-	to->cs = regs->cs;
-	to->ip = regs->ip;
-	to->error = regs->error;
-	to->vector = regs->vector;
-	to->di = regs->di;
-	to->si = regs->si;
-	to->dx = regs->dx;
-	to->cx = regs->cx;
-	to->ax = regs->ax;
-	to->r8 = regs->r8;
-	to->r9 = regs->r9;
-	to->r10 = regs->r10;
-	to->r11 = regs->r11;
-	to->bx = regs->bx;
-	to->bp = regs->bp;
-	to->r12 = regs->r12;
-	to->r13 = regs->r13;
-	to->r14 = regs->r14;
-	to->r15 = regs->r15;
-	return to;
+	to[21] = old[21];		/* ss */
+	to[20] = old[20];		/* sp */
+	to[19] = old[19];		/* flags */
+	to[18] = old[18];		/* cs */
+	to[17] = old[17];		/* ip */
+	to[16] = old[16];		/* error */
+	to[15] = old[15];		/* vector */
+	to[14] = old[14];		/* di */
+	to[13] = old[13];		/* si */
+	to[12] = old[12];		/* dx */
+	to[11] = old[11];		/* cx */
+	to[10] = old[10];		/* ax */
+	to[9] = old[9];		/* r8 */
+	to[8] = old[8];		/* r9 */
+	to[7] = old[7];		/* r10 */
+	to[6] = old[6];		/* r11 */
+	to[5] = old[5];		/* bx */
+	to[4] = old[4];		/* bp */
+	to[3] = old[3];		/* r12 */
+	to[2] = old[2];		/* r13 */
+	to[1] = old[1];		/* r14 */
+	to[0] = old[0];		/* r15 */
+	return (struct regs *)to;
 }
 
-/* The frame goes to the top of stack task. From its end down: the two may overlap. */
+/* The frame goes to the top of stack task. Words, from its end down: the two may overlap. */
 ENTRY_CODE struct regs *bad_iret_to_task(struct regs *regs)
 {
-	struct regs *to = (struct regs *)(uintptr_t)this_cpu()->task_top - 1;
+	uint64_t *to = (uint64_t *)(uintptr_t)this_cpu()->task_top - 22;
+	const uint64_t *old = (const uint64_t *)regs;
 	const uint64_t *from = (const uint64_t *)(uintptr_t)regs->sp;
 
-	to->ss = from[4];
-	to->sp = from[3];
-	to->flags = from[2];
-	to->cs = from[1];
-	to->ip = from[0];
-	to->error = regs->error;
-	to->vector = regs->vector;
-	to->di = regs->di;
-	to->si = regs->si;
-	to->dx = regs->dx;
-	to->cx = regs->cx;
-	to->ax = regs->ax;
-	to->r8 = regs->r8;
-	to->r9 = regs->r9;
-	to->r10 = regs->r10;
-	to->r11 = regs->r11;
-	to->bx = regs->bx;
-	to->bp = regs->bp;
-	to->r12 = regs->r12;
-	to->r13 = regs->r13;
-	to->r14 = regs->r14;
-	to->r15 = regs->r15;
-	return to;
+	to[21] = from[4];		/* ss */
+	to[20] = from[3];		/* sp */
+	to[19] = from[2];		/* flags */
+	to[18] = from[1];		/* cs */
+	to[17] = from[0];		/* ip */
+	to[16] = old[16];		/* error */
+	to[15] = old[15];		/* vector */
+	to[14] = old[14];		/* di */
+	to[13] = old[13];		/* si */
+	to[12] = old[12];		/* dx */
+	to[11] = old[11];		/* cx */
+	to[10] = old[10];		/* ax */
+	to[9] = old[9];		/* r8 */
+	to[8] = old[8];		/* r9 */
+	to[7] = old[7];		/* r10 */
+	to[6] = old[6];		/* r11 */
+	to[5] = old[5];		/* bx */
+	to[4] = old[4];		/* bp */
+	to[3] = old[3];		/* r12 */
+	to[2] = old[2];		/* r13 */
+	to[1] = old[1];		/* r14 */
+	to[0] = old[0];		/* r15 */
+	return (struct regs *)to;
 }
 
 ENTRY_CODE uint8_t do_syscall_64(struct regs *regs)

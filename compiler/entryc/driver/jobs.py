@@ -220,7 +220,8 @@ def _compiled(spec: Spec, image: Path, wanted: dict[str, Configuration], say: Sp
         report = Report(spec, configuration, done.image, done.verdicts, done.seconds, done.not_checked)
         built = measure_c_object(spec, image, jumps=done.jumps)
         depth = max(done.depth.values(), default=0)
-        say.say("compiled C, " + report.summary() + (f"\n  uses at most {depth} bytes of stack; {', '.join(DISCHARGES)} is proved" if report.green else ""))
+        claimed = " and ".join([*DISCHARGES, *(f"what {name} does" for name in spec.movers())])
+        say.say("compiled C, " + report.summary() + (f"\n  uses at most {depth} bytes of stack; proved: {claimed}" if report.green else ""))
         findings += report.findings() + built.findings
         record.extra.setdefault("compiled C", {})[name] = {
             "claims": len(done.verdicts), "proved": report.count("proved"), "refuted": report.count("refuted"), "unknown": report.count("unknown"),

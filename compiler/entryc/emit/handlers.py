@@ -29,7 +29,7 @@ from .c_text import (
     wide,
 )
 from .header import from_user
-from .movers import emit_mover, movers
+from .movers import emit_mover
 from .notice import notice
 
 CODE_MACRO = """\
@@ -82,7 +82,7 @@ class _Handlers:
         for choice in self.spec.choices.values():
             for frame in self.users("choose", choice.name):
                 body += self.choice(choice, frame)
-        for mover in movers(self.spec).values():
+        for mover in self.spec.movers().values():
             body += emit_mover(self.spec, mover)
         for handler in self.spec.handlers.values():
             body += self.handler(handler)
@@ -118,7 +118,7 @@ class _Handlers:
                     raise refuse("E502", f"'{show(part)}' is of another frame than '{frame}', which the handler has", part.span or expr.span)
 
     def macros(self, body: Block) -> Block:
-        if not self.spec.handlers and not movers(self.spec):
+        if not self.spec.handlers and not self.spec.movers():
             return []
         on, off = (self.arch.forms[name] for name in self.arch.irqs)
         out: Block = []

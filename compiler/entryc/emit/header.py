@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..model.build_steps import flat_steps
 from ..model.check import flat_handler
 from ..model.expr import Expr, FrameRef, Mem, Num, Reg, SlotRef, rebuild, walk
-from ..model.spec import VECTOR_TABLE, Call, Frame, Jump, Memory, Path, Set, Spec
+from ..model.spec import VECTOR_TABLE, Frame, Memory, Path, Spec
+from ..model.steps import Call, Jump, Set, flat_steps
 from ..plan.code import Code, LabelLine
 from .c_text import aligned, c_type, comment, declare, expression, prototype, remark, remarks, upper
 from .notice import notice

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-from ..model.build_steps import flat_steps
 from ..model.expr import CellRef, SlotRef
-from ..model.spec import Call, Frame, Spec
+from ..model.spec import Frame, Spec
+from ..model.steps import Call
 from ..model.surroundings import Move
 from .c_text import Block, refuse
 
 
-def movers(spec: Spec) -> dict[str, Call]:
-    """The functions that assembly calls for this, by name."""
-    out: dict[str, Call] = {}
-    for path in spec.paths.values():
-        for step in flat_steps(path.steps):
-            if isinstance(step, Call) and step.move is not None:
-                out.setdefault(step.callee, step)
-    return out
-
-
 def emit_mover(spec: Spec, call: Call) -> Block:
-    """One function: word by word, from the frame's end down, since old and new frame may overlap there."""
+    """One function: word by word, from the frame's end down.
+
+    Old and new frame may overlap. C lets a compiler believe that two structures never overlap in part; words it has to take as they come.
+    """
     move = call.move
     assert move is not None
     frame = spec.frames[move.frame]
     top = _top(spec, call, move)
     pointer = f"{frame.c_name} *"
-    out: Block = [f"/* The frame goes to the top of stack {move.stack}. From its end down: the two may overlap. */",
+    words = frame.size // spec.arch.word_bytes
+    out: Block = [f"/* The frame goes to the top of stack {move.stack}. Words, from its end down: the two may overlap. */",
                   f"ENTRY_CODE {pointer}{call.callee}({pointer}{frame.name})", "{",
-                  f"\t{pointer}to = ({pointer})(uintptr_t){top} - 1;"]
+                  f"\tuint64_t *to = (uint64_t *)(uintptr_t){top} - {words};",
+                  f"\tconst uint64_t *old = (const uint64_t *){frame.name};"]
     if isinstance(move.at, SlotRef):
         out.append(f"\tconst uint64_t *from = (const uint64_t *)(uintptr_t){frame.name}->{move.at.slot};")
     out.append("")
     for slot in reversed(frame.slots.values()):
-        source = f"from[{_index(frame, move, slot.name)}]" if slot.name in move.but else f"{frame.name}->{slot.name}"
-        out.append(f"\tto->{slot.name} = {source};")
-    return [*out, "\treturn to;", "}", ""]
+        at = slot.offset // spec.arch.word_bytes
+        source = f"from[{_index(frame, move, slot.name)}]" if slot.name in move.but else f"old[{at}]"
+        out.append(f"\tto[{at}] = {source};\t\t/* {slot.name} */")
+    return [*out, f"\treturn ({pointer})to;", "}", ""]
 
 
 def _index(frame: Frame, move: Move, slot: str) -> int:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from itertools import groupby
 from xml.sax.saxutils import escape
 
-from ..model.build_steps import flat_steps
 from ..model.expr import show
-from ..model.spec import Call, ExitTo, Goto, Jump, Path, Spec, Through
+from ..model.spec import Path, Spec
+from ..model.steps import Call, ExitTo, Goto, Jump, Through, flat_steps
 from ..plan.code import Code, Moment
 from ..plan.plan import richest
 from .notice import notice

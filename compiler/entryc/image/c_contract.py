@@ -138,7 +138,7 @@ def measure_c_object(spec: Spec, path: Path, limit: int = STACK_LIMIT, jumps: Ma
         return out
     walk = _Walk(spec, code, out, limit, jumps or {})
     walk.symbols()
-    for name in spec.handlers:
+    for name in (*spec.handlers, *spec.movers()):
         if name not in code.named:
             out.add("E430", f"{path} has no function {name}", "the file has to hold what entry.c became, with its symbols")
     walk.all()
@@ -218,7 +218,7 @@ class _Step:
 
 
 class _Walk:
-    """Every function that the spec's handlers reach."""
+    """Every function that the spec's handlers, and those that move frames, reach."""
 
     def __init__(self, spec: Spec, code: _Code, out: CObject, limit: int, jumps: Mapping[int, Iterable[int]]) -> None:
         self.spec, self.arch, self.code, self.out, self.limit, self.jumps = spec, spec.arch, code, out, limit, jumps
@@ -256,7 +256,7 @@ class _Walk:
             for function in self.code.named.values():
                 self.function(function.start)
             return
-        for name in self.spec.handlers:
+        for name in (*self.spec.handlers, *self.spec.movers()):
             if name in self.code.named:
                 depth = self.function(self.code.named[name].start)
                 if depth is not None:

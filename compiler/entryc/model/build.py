@@ -14,25 +14,7 @@ from .expr import Expr, Num, constant, is_constant, show
 from .inline import OpDecide, flat
 from .load_arch import load_arch
 from .names import Node, first, int_of, near, text_of, tokens, trees
-from .spec import (
-    Cell,
-    Choice,
-    Clause,
-    Configuration,
-    Counters,
-    Decision,
-    Feature,
-    Frame,
-    Member,
-    Memory,
-    Method,
-    Slot,
-    Spec,
-    Stack,
-    State,
-    Transition,
-    Window,
-)
+from .spec import Cell, Choice, Clause, Configuration, Counters, Decision, Feature, Frame, Member, Memory, Method, Slot, Spec, Stack, State, Transition, Window
 from .surroundings import ANY, KEPT, Meaning, StateNeed, SymbolAt
 
 LANGUAGE = 1

@@ -8,9 +8,10 @@ from lark import Token, Tree
 
 from ..source.text import SourceFile, Span
 from .context import Context
-from .expr import Bit, Expr, Mem, Reg, SlotRef
+from .expr import Bit, Expr, Mem, SlotRef
 from .names import Node, first, int_of, text_of, tokens, trees
-from .spec import (
+from .spec import Path
+from .steps import (
     Adopt,
     Assert,
     Call,
@@ -22,7 +23,6 @@ from .spec import (
     Jump,
     Label,
     Origin,
-    Path,
     Reframe,
     Restore,
     ReturnStep,
@@ -33,6 +33,7 @@ from .spec import (
     Step,
     SwitchStack,
     Through,
+    flat_steps,
 )
 from .surroundings import ANYWHERE, KEPT, Guard, Move
 
@@ -449,7 +450,7 @@ class _Steps:
     def check_references(self) -> None:
         """Every goto, exit and method target exists, and is of the right kind."""
         for path in self.spec.paths.values():
-            for step in _flat(path.steps):
+            for step in flat_steps(path.steps):
                 if isinstance(step, (Goto, Through)):
                     names = [p.name for p in self.spec.of_kind("path")]
                     self.context.known(names, step.path, step.span, "path")
@@ -459,24 +460,3 @@ class _Steps:
                         self.context.known(exits, target, step.span, "exit")
         for method in self.spec.methods.values():
             self.context.known([p.name for p in self.spec.of_kind("exit")], method.exit, method.span, "exit")
-
-
-def _flat(steps: tuple[Step, ...]) -> list[Step]:
-    out: list[Step] = []
-    for step in steps:
-        out.append(step)
-        if isinstance(step, Origin):
-            out.extend(_flat(step.user))
-            out.extend(_flat(step.kernel))
-            for _, steps in step.others:
-                out.extend(_flat(steps))
-    return out
-
-
-def flat_steps(steps: tuple[Step, ...]) -> list[Step]:
-    """All steps, those inside arms included."""
-    return _flat(steps)
-
-
-def is_register(expr: Expr) -> bool:
-    return isinstance(expr, Reg)

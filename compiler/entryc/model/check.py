@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ..source.finding import Collector
 from ..source.text import Span
-from .build_steps import flat_steps
 from .expr import Binary, Expr, FrameRef, Num, Reg, SetupRef, SlotRef, constant, evaluate, is_constant, show, walk
 from .names import near
-from .spec import Assert, Call, CStep, ExitTo, Frame, Goto, Handler, Jump, Label, Path, Room, Save, Spec, Through
+from .spec import CStep, Frame, Handler, Path, Spec
+from .steps import Assert, Call, ExitTo, Goto, Jump, Label, Room, Save, Through, flat_steps
 
 
 def check(spec: Spec, collector: Collector) -> None:

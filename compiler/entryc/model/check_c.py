@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from ..source.finding import Collector
 from ..source.text import Span
-from .build_steps import flat_steps
 from .check import flat_handler
 from .context import C_KEYWORDS
-from .spec import Call, CStep, Goto, Handler, Label, Path, Spec
+from .spec import CStep, Handler, Path, Spec
+from .steps import Call, Goto, Label, flat_steps
 
 OFF, ON = frozenset(["off"]), frozenset(["on"])
 RESERVED = re.compile(r"entry_|ENTRY_|_|U?INT(8|16|32|64|PTR|MAX)_|(NULL|SIZE_MAX|EOF)$")

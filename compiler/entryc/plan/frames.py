@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from ..model.arch import Assign
 from ..model.expr import Binary, CellRef, Expr, Mem, Num, Reg, SlotRef, constant, is_constant, show
-from ..model.spec import Call, Clear, ExitTo, Frame, Goto, Jump, Origin, Restore, ReturnStep, Save, Slot, Step
+from ..model.spec import Frame, Slot
+from ..model.steps import Call, Clear, ExitTo, Goto, Jump, Origin, Restore, ReturnStep, Save, Step
 from .lower import NoForm
 from .moves import folded
 from .select import find, plus, pop, push, push_whole

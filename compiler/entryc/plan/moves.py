@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ..model.expr import CellRef, Expr, FrameRef, Mem, Num, Reg, SlotRef, SymbolRef, constant, is_constant, show
-from ..model.spec import Configuration, Frame, Path, Set, Spec, Step, SwitchStack
+from ..model.spec import Configuration, Frame, Path, Spec
+from ..model.steps import Set, Step, SwitchStack
 from ..model.surroundings import Guard, StateNeed
 from ..source.finding import Collector
 from ..source.text import Span

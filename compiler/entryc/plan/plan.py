@@ -221,8 +221,7 @@ class _Planner:
 
 
 def _targets(path: Path) -> list[str]:
-    from ..model.build_steps import flat_steps
-    from ..model.spec import ExitTo, Goto
+    from ..model.steps import ExitTo, Goto, flat_steps
     out: list[str] = []
     for step in flat_steps(path.steps):
         if isinstance(step, Goto):

@@ -7,7 +7,8 @@ from dataclasses import replace
 from ..model.arch import Assign, Control
 from ..model.expr import FLIPPED, Binary, Bit, CellRef, Expr, Num, PresetRef, Reg, constant, is_constant, rebuild, show
 from ..model.inline import Inline, OpDecide, OpInsn, OpSet, OpStep, replaced
-from ..model.spec import Do, SetState, State, Step
+from ..model.spec import State
+from ..model.steps import Do, SetState, Step
 from ..model.surroundings import ANY, KEPT, WORD_MASK
 from ..source.text import Span
 from .code import DecisionSite, Insn, LabelLine

@@ -10,27 +10,24 @@ from collections.abc import Callable, Iterable
 from ..model.arch import Control, Return
 from ..model.expr import FLIPPED, Binary, Cast, Expr, FrameRef, Mem, Num, Reg, SlotRef, rebuild, show
 from ..model.expr import walk as tree
-from ..model.spec import (
+from ..model.spec import Configuration, Frame, Path, Spec
+from ..model.steps import (
     Adopt,
     Call,
     Clear,
-    Configuration,
     Do,
     Drop,
     ExitTo,
-    Frame,
     Goto,
     Jump,
     Label,
     Origin,
-    Path,
     Reframe,
     Restore,
     ReturnStep,
     Save,
     Set,
     SetState,
-    Spec,
     Step,
     SwitchStack,
     Through,

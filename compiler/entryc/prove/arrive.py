@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from itertools import product
 
 from ..model.arch import Arch, Event
-from ..model.build_steps import flat_steps
 from ..model.expr import BaseRef, Bit, CellRef, Expr, FoundRef, PresetRef, Reg, SetupRef, SlotRef, UserRef, walk
-from ..model.spec import Call, Frame, Goto, Origin, Path, Stack, Through
+from ..model.spec import Frame, Path, Stack
+from ..model.steps import Call, Goto, Origin, Through, flat_steps
 from ..model.surroundings import ANY, ANYWHERE, Boundary, StateNeed
 from . import terms as T
 from .expect import Exit

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 from ..model.arch import Return
 from ..model.expr import CellRef, Expr, FoundRef, FrameRef, NumberRef, PresetRef, Reg, SetupRef, SlotRef, constant, is_constant, show, walk
-from ..model.spec import Call, Frame, Jump, Path, Set, Slot, SwitchStack
+from ..model.spec import Frame, Path, Slot
+from ..model.steps import Call, Jump, Set, SwitchStack
 from ..model.surroundings import KEPT, WORD_MASK, StateNeed
 from ..source.text import Span
 from . import terms as T

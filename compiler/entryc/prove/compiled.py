@@ -9,6 +9,7 @@ its type. The claims, for all inputs and all results of hooks:
   function with the spec's arguments, the result goes to its slot, and a number that is none gives the value for missing ones.
 - work: flags are read with interrupts off; from the last read to the return they stay off, and none of the flags that mean work was set.
 - steps, frame, counter: everything is called in the order written, with its arguments, on the frame that the steps before left; counters count.
+- moved: a function that moves a frame to another stack moves each word, wherever the frame was (`compiled_moves.py`).
 - abi, memory, ending: what A4 assumes of C; nothing else is touched; everything that the spec says can happen is reached.
 
 Exit work is a loop, which is not unrolled: each call of the hook that reads flags is a cut point. The code from the function's entry to a cut point, and from a
@@ -31,13 +32,14 @@ from ..image.elf import read_image
 from ..image.image import Image
 from ..image.lift import Lifter
 from ..model.arch import Assign
-from ..model.build_steps import flat_steps
 from ..model.expr import Bit, show
-from ..model.spec import Call, Choice, Configuration, Handler, Jump, Spec, Work
+from ..model.spec import Choice, Configuration, Handler, Spec, Work
+from ..model.steps import Call, Jump, flat_steps
 from ..source.text import Span
 from . import terms as T
 from .claims import Claim
 from .compiled_data import Constants
+from .compiled_moves import prove_movers
 from .compiled_run import STACK, CRunner, CState, Stop
 from .compiled_steps import Do, End, Irqs, Let, Node, Number, Pick, Put, Steps, Values
 from .solver import Solver
@@ -76,17 +78,17 @@ class Compiled:
 
 
 def prove_c(spec: Spec, path: Path, configuration: Configuration) -> Compiled:
-    """Prove the handlers of a spec in a linked file. Raises Findings when it is none."""
+    """Prove the handlers of a spec in a linked file, and the functions that move frames. Raises Findings when it is none."""
     started = time.process_time()
     image = read_image(spec.arch, path)
-    run = _Run(spec, image, Constants(path, spec.arch.endian), configuration)
-    claims = [claim for handler in spec.handlers.values() for claim in run.handler(handler)]
+    run = Program(spec, image, Constants(path, spec.arch.endian), configuration)
+    claims = [claim for handler in spec.handlers.values() for claim in run.handler(handler)] + prove_movers(run)
     verdicts = [run.decide(claim) for claim in claims]
     return Compiled(image, verdicts, run.not_checked, run.depth, run.jumps, run.covered, time.process_time() - started)
 
 
-class _Run:
-    """What the handlers of one image share."""
+class Program:
+    """What the C functions of one image share."""
 
     def __init__(self, spec: Spec, image: Image, constants: Constants, configuration: Configuration) -> None:
         self.spec, self.image, self.constants, self.configuration = spec, image, constants, configuration
@@ -97,6 +99,7 @@ class _Run:
         self.depth: dict[str, int] = {}
         self.jumps: dict[int, set[int]] = {}
         self.covered: set[int] = set()
+        self.must = {self.place(name): value for name, value in spec.arch.abi.must.items()}     # flags that the ABI demands, in and out
         self.externs: dict[int, tuple[str, ...]] = {}
         for name in (*spec.hooks, *(r.name for t in spec.tables.values() for r in t.rows)):
             if name in image.symbols:
@@ -109,11 +112,25 @@ class _Run:
             return []
         proof = _Proof(self, handler)
         claims = proof.all()
-        self.depth[handler.name] = -proof.runner.deepest
-        self.covered |= proof.runner.visited
-        for jump, targets in proof.runner.jumps.items():
-            self.jumps.setdefault(jump, set()).update(targets)
+        self.saw(handler.name, proof.runner)
         return claims
+
+    def saw(self, function: str, runner: CRunner) -> None:
+        """Keeps what a run of a function's code has shown."""
+        self.depth[function] = -runner.deepest
+        self.covered |= runner.visited
+        for jump, targets in runner.jumps.items():
+            self.jumps.setdefault(jump, set()).update(targets)
+
+    def place(self, name: str) -> Bit:
+        """A flag by its name."""
+        register, bit = self.spec.arch.places[name]
+        return Bit(register, bit, name)
+
+    def irq_bits(self) -> list[Bit]:
+        """The flags that let interrupts in or keep them out."""
+        forms = [self.spec.arch.forms[name] for name in self.spec.arch.irqs]
+        return list(dict.fromkeys(e.place for form in forms for e in form.effects if isinstance(e, Assign) and isinstance(e.place, Bit)))
 
     def decide(self, claim: Claim) -> Verdict:
         """A claim that is false as it stands is refuted by a path only when that path is known to exist."""
@@ -125,13 +142,11 @@ class _Run:
 class _Proof:
     """One handler: its machine code beside the graph of its steps."""
 
-    def __init__(self, run: _Run, handler: Handler) -> None:
+    def __init__(self, run: Program, handler: Handler) -> None:
         self.run, self.spec, self.handler, self.arch = run, run.spec, handler, run.spec.arch
         self.frame = run.spec.frames[handler.frame]
         self.flags, self.lasting = self.contract()
-        on, off = (self.arch.forms[name] for name in self.arch.irqs)
-        bits = [e.place for form in (on, off) for e in form.effects if isinstance(e, Assign) and isinstance(e.place, Bit)]
-        kept = list(dict.fromkeys((*bits, *self.lasting)))
+        kept = list(dict.fromkeys((*run.irq_bits(), *self.lasting)))
         self.runner = CRunner(run.spec, run.lifter, run.solver, run.constants, run.known, self.frame, kept, run.externs, run.image.symbols[handler.name])
         self.values = Values(run.spec, self.frame, self.runner.address)
         self.cuts: dict[Key, CState] = {}
@@ -142,10 +157,6 @@ class _Proof:
         self.widened = count(1)
         self.steps: Steps | None = None
 
-    def place(self, name: str) -> Bit:
-        register, bit = self.arch.places[name]
-        return Bit(register, bit, name)
-
     def contract(self) -> tuple[dict[Bit, int], list[Bit]]:
         """The flags that hold wherever the handler is called, and all that some call is about: at the return they are as at the entry."""
         rows: list[dict[Bit, int]] = [{}]
@@ -153,11 +164,10 @@ class _Proof:
             for step in flat_steps(path.steps):
                 if isinstance(step, (Call, Jump)) and step.callee == self.handler.name:
                     needs = self.spec.contracts[step.contract]
-                    rows.append({self.place(n.subject): int(n.value) for n in needs
+                    rows.append({self.run.place(n.subject): int(n.value) for n in needs
                                  if n.subject in self.arch.places and self.run.configuration.holds(n.guard)})
         shared = {bit: value for row in rows[1:2] for bit, value in row.items() if all(other.get(bit) == value for other in rows[1:])}
-        must = {self.place(name): value for name, value in self.arch.abi.must.items()}
-        return shared | must, list(dict.fromkeys(bit for row in (*rows, must) for bit in row))
+        return shared | self.run.must, list(dict.fromkeys(bit for row in (*rows, self.run.must) for bit in row))
 
     # ---- claims ----
 

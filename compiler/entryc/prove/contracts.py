@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..model.build_steps import flat_steps
 from ..model.expr import show
-from ..model.spec import Call, Configuration, ExitTo, Jump, Spec
+from ..model.spec import Configuration, Spec
+from ..model.steps import Call, ExitTo, Jump, flat_steps
 from ..model.surroundings import StateNeed
 
 

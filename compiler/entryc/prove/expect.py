@@ -7,28 +7,8 @@ from dataclasses import dataclass, field
 
 from ..model.expr import Expr, FrameRef, Reg, rebuild
 from ..model.inline import as_found, assigned
-from ..model.spec import (
-    Call,
-    Choice,
-    Clause,
-    Configuration,
-    Do,
-    ExitTo,
-    Frame,
-    Goto,
-    Jump,
-    Origin,
-    Path,
-    Reframe,
-    ReturnStep,
-    Room,
-    Save,
-    Set,
-    SetState,
-    Spec,
-    Step,
-    Through,
-)
+from ..model.spec import Choice, Clause, Configuration, Frame, Path, Spec
+from ..model.steps import Call, Do, ExitTo, Goto, Jump, Origin, Reframe, ReturnStep, Room, Save, Set, SetState, Step, Through
 from ..model.surroundings import ANY, KEPT, StateNeed
 from .terms import Term
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from ..image.lift import Instruction, Lifter, Op, Place
 from ..model.arch import Assign, Reads, Swap
-from ..model.build_steps import flat_steps
 from ..model.expr import Binary, Bit, Cast, CellRef, Expr, HookCall, Indexed, Mem, Num, Operand, Reg, SlotRef, SymbolRef, Unary
-from ..model.spec import Call, Configuration, Jump, SetState, Spec, Transition
+from ..model.spec import Configuration, Spec, Transition
+from ..model.steps import Call, Jump, SetState, flat_steps
 from ..model.surroundings import StateNeed
 from . import terms as T
 from .pcode import address_places, binary, pcode, pure, unary

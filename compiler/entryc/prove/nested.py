@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..model.expr import Binary, Expr, SlotRef, SymbolRef, show, walk
-from ..model.spec import Call, Path, Spec
+from ..model.spec import Path, Spec
+from ..model.steps import Call
 from ..model.surroundings import ANYWHERE, Boundary
 from . import terms as T
 from .claims import Claims

@@ -5,9 +5,9 @@ System V ABIs: preserved registers, the stack pointer and memory are the caller'
 
 from __future__ import annotations
 
-from ..model.build_steps import flat_steps
 from ..model.expr import Expr, Mem, Reg, UserRef, show
-from ..model.spec import Adopt, Jump, Path, Set
+from ..model.spec import Path
+from ..model.steps import Adopt, Jump, Set, flat_steps
 from . import terms as T
 from .arrive import slot_var
 from .claims import Claims

@@ -10,7 +10,8 @@ from typing import Any
 from ..image.image import Image
 from ..image.lift import Lifter
 from ..model.expr import Expr, Reg, SlotRef, show, walk
-from ..model.spec import VECTOR_TABLE, Assert, Call, Configuration, Frame, Path, Spec
+from ..model.spec import VECTOR_TABLE, Configuration, Frame, Path, Spec
+from ..model.steps import Assert, Call
 from ..model.surroundings import Boundary
 from ..source.text import Span
 from . import terms as T

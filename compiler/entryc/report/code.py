@@ -13,8 +13,8 @@ from typing import Any
 
 from ..image.image import Image
 from ..image.lift import Instruction, Lifter
-from ..model.build_steps import flat_steps
-from ..model.spec import VECTOR_TABLE, Call, Configuration, Jump, Path, Spec
+from ..model.spec import VECTOR_TABLE, Configuration, Path, Spec
+from ..model.steps import Call, Jump, flat_steps
 
 MOST = 20_000                                   # instructions of an image that are followed
 LARGEST = 1 << 14                               # bytes of a piece that are looked at for what no proof ran

@@ -45,9 +45,9 @@ from pathlib import Path as File
 from typing import Any
 
 from .. import __version__
-from ..model.build_steps import flat_steps
 from ..model.expr import show
-from ..model.spec import ExitTo, Frame, Goto, Path, Slot, Spec, Through
+from ..model.spec import Frame, Path, Slot, Spec
+from ..model.steps import ExitTo, Goto, Through, flat_steps
 from ..model.surroundings import Guard, StateNeed
 from ..prove.verify import ASSUMPTIONS, Report
 from ..source.text import SourceFile, Span
