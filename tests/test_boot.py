@@ -14,7 +14,7 @@ import pytest
 from boot import CONFIGS, ENTRY_FILES, BootResult, Defect, boot, build_kernel, entry_dir, missing_tools
 
 COMMON = {"bad-number", "registers", "interrupts", "faults", "exit-work", "preempt", "fork-return"}
-X86_64 = {"methods", "gates32", "bad-returns", "single-step", "breakpoints", "hostile", "mov-ss", "isolation", "nmi", "load-gs"}
+X86_64 = {"methods", "gates32", "bad-returns", "single-step", "breakpoints", "hostile", "mov-ss", "isolation", "nmi", "ipis", "load-gs"}
 SCENARIOS = {"x86_64": COMMON | X86_64, "arm64": COMMON | {"bases", "bad-mode"}}
 DEFECTS: list[Defect] = [*boot_defects.DEFECTS, *(Defect(*row) for row in boot_defects_arm64.DEFECTS)]
 CLANG = {"x86_64": ("clang", "ld"), "arm64": ("clang", "ld.lld")}

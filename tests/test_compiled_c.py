@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from boot import build_kernel, entry_dir
+from boot import boot, build_kernel, entry_dir
 from conftest import ROOT, SPECS, spec_file
 from entryc.driver.render import render
 from entryc.emit.c_text import c_type, declare, prototype
@@ -145,6 +145,29 @@ def test_the_example_kernels_are_proved(arch: str, configuration: str, cc: str, 
     measured = measure_c_object(spec, image, jumps=result.jumps)
     assert not measured.findings
     assert measured.depth == result.depth
+
+
+def test_a_kernel_whose_c_gives_the_address_of_the_exit_path(tmp_path: Path) -> None:
+    """Proved on the linked kernel, where the addresses are known; all scenarios pass; another address is refuted."""
+    text_of = (SPECS / "x86_64.entry").read_text()
+    for choice in ("choose return_64 among sysret, iret", "choose return_32 among sysret_compat, iret"):
+        assert choice in text_of
+        text_of = text_of.replace(choice, f"{choice} by address")
+    (tmp_path / "case.entry").write_text(text_of)
+    spec = load_spec(tmp_path / "case.entry")
+    for name, content in render(spec, plan_spec(spec)).items():
+        (tmp_path / name).write_text(content)
+    kernel = build_kernel("x86_64", "pti", tmp_path, tmp_path / "build", quick=True)
+    result = prove(spec, kernel, "pti")
+    assert result.green, text(result)
+    booted = boot("x86_64", "pti", kernel)
+    assert booted.all_passed, booted.text()
+    source = tmp_path / "entry.c"
+    changed, count = re.subn(r"return \(uintptr_t\)sysret_64;", "return (uintptr_t)sysret_32;", source.read_text())
+    assert count == 1
+    source.write_text(changed)
+    wrong = prove(spec, build_kernel("x86_64", "pti", tmp_path, tmp_path / "build", quick=True), "pti")
+    assert {v.claim.kind for v in wrong.verdicts if v.verdict == "refuted"} >= {"method"}, text(wrong)
 
 
 @pytest.mark.parametrize(("level", "arch", "cc"), [("-O0", "x86_64", "gcc"), ("-O0", "arm64", "clang"), ("-O3", "x86_64", "clang"), ("-O3", "arm64", "gcc")])

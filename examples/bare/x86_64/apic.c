@@ -17,6 +17,7 @@
 #define ICR_INIT       0x4500u
 #define ICR_START      0x4600u
 #define ICR_NMI        0x4400u
+#define ICR_ASSERT     0x4000u
 #define ICR_PENDING    (1u << 12)
 #define DIVIDE_BY_1    0xbu
 
@@ -50,6 +51,11 @@ void apic_start_cpu(unsigned int id, unsigned int page)
 {
 	send(id, ICR_INIT);
 	send(id, ICR_START | page >> 12);
+}
+
+void apic_send(unsigned int id, unsigned int vector)
+{
+	send(id, ICR_ASSERT | vector);
 }
 
 void apic_send_nmi(unsigned int id)

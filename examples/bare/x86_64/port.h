@@ -89,6 +89,8 @@ unsigned int nmi_wait(const uint64_t *word, uint64_t value, uint64_t loops);
 void cpu_set_gs_selector(uint64_t selector);
 
 /* traps.c */
+extern uint64_t ipi_counts[2][256]; /* of each CPU: how many of each vector came */
+extern uint64_t ipi_sent[2][256];
 extern uint64_t nmi_counts[2][3]; /* of each CPU: of user mode, of kernel code, sent round again */
 void cpu_user_left(struct regs *regs);
 
@@ -97,7 +99,8 @@ void apic_setup(void);
 void apic_end(void);
 bool apic_in_service(unsigned int vector);
 void apic_start_cpu(unsigned int id, unsigned int page);
-void apic_send_nmi(unsigned int id); /* interrupts off: the command has two words */
+void apic_send(unsigned int id, unsigned int vector); /* interrupts off, as for all these: the command has two words */
+void apic_send_nmi(unsigned int id);
 #define TIMER_VECTOR    0x40
 #define SPURIOUS_VECTOR 0xff
 

@@ -20,7 +20,7 @@ CONFIG_CFLAGS_amd := $(call on,SMAP FSGSBASE UNTRAIN)
 CONFIG_CFLAGS_intel_nopcid := $(call on,SMAP PTI FENCE IBRS BHB VERW)
 PORT_SOURCES := boot.S switch.S cpu.c mmu.c traps.c probes.c apic.c
 PORT_USER_SOURCES := user_asm.S user_gates.S user_cpu.c user_faults.c user_methods.c user_gates32.c user_returns.c \
-	user_debug.c user_hostile.c user_isolation.c user_nmi.c user_load_gs.c
+	user_debug.c user_hostile.c user_isolation.c user_nmi.c user_ipis.c user_load_gs.c
 USER_BASE := 0x40000000
 LDFLAGS := -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments
 

@@ -91,6 +91,28 @@ static int64_t test_nmi(uint64_t cpu)
 	return 0;
 }
 
+static int64_t test_ipi(uint64_t cpu, uint64_t vector)
+{
+	if (cpu >= CPU_COUNT || vector > 255)
+		return -22;
+	cpu_irqs_off();
+	__atomic_fetch_add(&ipi_sent[cpu][vector], 1, __ATOMIC_RELEASE);
+	apic_send((unsigned int)cpu, (unsigned int)vector);
+	cpu_irqs_on();
+	return 0;
+}
+
+static int64_t test_ipis(uint64_t cpu, uint64_t b)
+{
+	uint64_t *to = user_pointer(b, sizeof(ipi_counts[0]));
+
+	if (cpu >= CPU_COUNT || !to)
+		return -22;
+	for (unsigned int i = 0; i < 256; i++)
+		to[i] = __atomic_load_n(&ipi_counts[cpu][i], __ATOMIC_ACQUIRE);
+	return 0;
+}
+
 static int64_t test_nmis(uint64_t cpu, uint64_t b)
 {
 	uint64_t *to = user_pointer(b, sizeof(nmi_counts[0]));
@@ -122,6 +144,10 @@ int64_t cpu_test(uint64_t op, uint64_t a, uint64_t b)
 		return (int64_t)arch->selectors;
 	case TEST_NMI:
 		return test_nmi(a);
+	case TEST_IPI:
+		return test_ipi(a, b);
+	case TEST_IPIS:
+		return test_ipis(a, b);
 	case TEST_NMIS:
 		return test_nmis(a, b);
 	default:

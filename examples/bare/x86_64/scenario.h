@@ -21,6 +21,8 @@ enum { /* sys_test(op, a, b) */
 	TEST_HITS,      /* breakpoints of this thread that trapped in the kernel */
 	TEST_LOAD_GS,   /* GS = a: how many selectors of this thread the CPU has refused */
 	TEST_NMI,       /* send one to CPU a */
+	TEST_IPI,       /* send the interrupt with vector b to CPU a */
+	TEST_IPIS,      /* how many of each vector came to CPU a: 256 words to the array at b */
 	TEST_NMIS,      /* how many came to CPU a: of user mode, of kernel code, those sent round again: to the array at b */
 };
 

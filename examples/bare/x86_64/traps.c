@@ -3,6 +3,7 @@
 #include "mmu.h"
 
 uint64_t nmi_counts[CPU_COUNT][3];
+uint64_t ipi_counts[CPU_COUNT][256], ipi_sent[CPU_COUNT][256];
 
 extern const char load_gs_change[]; /* entry.S: the instruction that loads the selector */
 extern const char nmi_run_again[];  /* where an NMI within an NMI makes the outer one return to */
@@ -200,8 +201,11 @@ void interrupt(struct regs *regs, uint8_t vector)
 {
 	if (vector == SPURIOUS_VECTOR)
 		return;
-	if (vector != TIMER_VECTOR)
-		panic("an interrupt that no device sends", regs);
 	apic_end();
-	timer_tick(regs);
+	if (vector == TIMER_VECTOR) {
+		timer_tick(regs);
+		return;
+	}
+	if (++ipi_counts[cpu_self()->id][vector] > __atomic_load_n(&ipi_sent[cpu_self()->id][vector], __ATOMIC_ACQUIRE))
+		panic("an interrupt that nobody sent", regs);
 }

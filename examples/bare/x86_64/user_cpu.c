@@ -152,6 +152,7 @@ const struct scenario cpu_scenarios[] = {
 	{ "mov-ss", run_mov_ss },
 	{ "isolation", run_isolation },
 	{ "nmi", run_nmi },
+	{ "ipis", run_ipis },
 	{ "load-gs", run_load_gs },
 	{ NULL, NULL },
 };

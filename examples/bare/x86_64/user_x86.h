@@ -49,6 +49,7 @@ bool run_hostile(void);
 bool run_mov_ss(void);
 bool run_isolation(void);
 bool run_nmi(void);
+bool run_ipis(void);
 bool run_load_gs(void);
 
 #endif
