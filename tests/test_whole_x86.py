@@ -177,6 +177,17 @@ def test_a_fault_of_a_return_is_told(tmp_path: Path) -> None:
     assert wrong and all(w.startswith("fixup: a fault of iretq") for w in wrong)
 
 
+@pytest.mark.parametrize("fact", ["gs = kernel", "table = kernel"])
+def test_what_a_boundary_says_of_a_fault_is_proved(fact: str, whole: tuple[Spec, Code], tmp_path: Path) -> None:
+    """The right code against a boundary that says something else of it."""
+    subject = fact.split()[0]
+    begin = "boundary bad_iret of kernel on 10 11 12 13 14 17 when ip == &iret_user_last if not FRED {\n    arrive gs = user, table = user"
+    (tmp_path / "case.entry").write_text(edited((begin, begin.replace(f"{subject} = user", fact))))
+    spec, (right, code) = load_spec(tmp_path / "case.entry"), whole
+    wrong = refuted(verdicts(spec, image_of(right, code, "pti"), "pti", "return_to_user"))
+    assert wrong and all(w.startswith(f"fixup: a fault of iretq finds {fact}, as bad_iret says") for w in wrong), wrong
+
+
 def test_methods_by_address(tmp_path: Path) -> None:
     """C gives the address of the exit path: the same claims hold, and a jump by another register is refused."""
     spec, code = spec_of(edited(("choose return_64 among sysret, iret", "choose return_64 among sysret, iret by address")), str(tmp_path))

@@ -150,6 +150,7 @@ class Routines:
                 told = any(self.run.tells(b, state.pc) for b in self.spec.boundaries.values())
                 claims.add("fixup", f"a fault of {instruction.text} is told from others", path.span, T.boolean(told), state,
                            f"no boundary names {state.pc:#x}")
+                self.run.found(claims, state, state.pc, instruction.text, path.span)
         return look
 
     def resumed(self, path: Path) -> None:

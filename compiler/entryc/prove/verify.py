@@ -12,7 +12,7 @@ from ..image.lift import Lifter
 from ..model.expr import Expr, Reg, SlotRef, show, walk
 from ..model.spec import VECTOR_TABLE, Configuration, Frame, Path, Spec
 from ..model.steps import Assert, Call
-from ..model.surroundings import Boundary
+from ..model.surroundings import ANY, Boundary
 from ..source.text import Span
 from . import terms as T
 from .anywhere import Anywhere
@@ -338,6 +338,19 @@ class Run:
         missing = [n for n in row.raises if not any(n in b.numbers and self.tells(b, ending.address) for b in self.spec.boundaries.values())]
         claims.add("fixup", f"a fault of {row.name} on the way to user mode is told from others", exit.step.span, T.boolean(not missing), ending.state,
                    f"no boundary names vectors {', '.join(map(str, missing))} at {ending.address:#x}")
+        self.found(claims, ending.state, ending.address, row.name, exit.step.span)
+
+    def found(self, claims: Claims, state: State, address: int, name: str, span: Span) -> None:
+        """What the boundaries say of code that faults here is so."""
+        moved = {(s.name, m.after) for s in self.spec.states.values() for m in s.transitions}
+        moved |= {(need.subject, str(need.value)) for op in self.spec.ops.values() for need in op.sets}
+        for boundary in self.spec.boundaries.values():
+            for need in boundary.arrive if self.tells(boundary, address) else ():
+                declared = self.spec.states.get(need.subject)
+                if need.value == ANY or not self.spec.applies(need, self.configuration):
+                    continue
+                if declared is None or not declared.ghost or (need.subject, str(need.value)) in moved:       # else it is what holds of all code
+                    claims.fact(state, replace(need, span=span), {}, f"a fault of {name} finds {need.subject} = {need.value}, as {boundary.name} says", "fixup")
 
     def tells(self, boundary: Boundary, address: int) -> bool:
         """Does a special boundary say that code at an address was interrupted?"""
