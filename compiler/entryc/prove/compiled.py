@@ -37,7 +37,7 @@ from ..model.spec import Choice, Configuration, Handler, Spec, Work
 from ..model.steps import Call, Jump, flat_steps
 from ..source.text import Span
 from . import terms as T
-from .claims import Claim
+from .claim import Claim
 from .compiled_data import Constants
 from .compiled_moves import prove_movers
 from .compiled_run import STACK, CRunner, CState, Stop

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..model.expr import CellRef, SlotRef
 from ..model.steps import Call
 from . import terms as T
-from .claims import Claim
+from .claim import Claim
 from .compiled_run import STACK, Area, CRunner, CState, Stop
 from .state import Bytes, Stuck
 from .terms import Term

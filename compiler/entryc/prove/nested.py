@@ -15,8 +15,8 @@ from ..model.spec import Path, Spec
 from ..model.steps import Call
 from ..model.surroundings import ANYWHERE, Boundary
 from . import terms as T
-from .claims import Claims
 from .expect import Outline, outline
+from .returns import Returns
 from .state import Ending, State, Stuck
 from .terms import Term
 
@@ -64,7 +64,7 @@ class Nested:
         """All claims, for the first of the machine states that the event may find: the protocol looks at none of them."""
         way = outline(self.spec, self.path, "kernel", self.run.configuration, ANYWHERE)
         _, start = next(iter(self.arrivals.event(self.path, "kernel", ANYWHERE, self.run.address(self.path))))
-        claims = Claims(self.arrivals, way, f"{self.path.name} within itself")
+        claims = Returns(self.arrivals, way, f"{self.path.name} within itself")
         base = next(t for t, r in start.regions.items() if r.origin == self.path.stack)
         outer = self.outer(way, claims, start, base)
         if outer is None or outer.last is None:
@@ -75,7 +75,7 @@ class Nested:
 
     # ---- the outer run ----
 
-    def outer(self, way: Outline, claims: Claims, start: State, base: Term) -> Round | None:
+    def outer(self, way: Outline, claims: Returns, start: State, base: Term) -> Round | None:
         """Instruction by instruction to C, and from C to the return."""
         out = Round()
         target = way.stages[-1].target
@@ -124,7 +124,7 @@ class Nested:
 
     # ---- the inner event ----
 
-    def inner(self, claims: Claims, outer: Round, base: Term) -> None:
+    def inner(self, claims: Returns, outer: Round, base: Term) -> None:
         frame_words = {self.offset(e) for e in self.returned(outer, base)}
         sent, dead = [], set()
         for index, state in enumerate(outer.states):
@@ -164,7 +164,7 @@ class Nested:
         address, name = max(symbols, default=(0, "?"))
         return "C" if in_c else f"{name} + {state.pc - address:#x}"
 
-    def strike(self, claims: Claims, outer: State, base: Term, where: str, frame_words: set[int]) -> dict[int, Term] | None:
+    def strike(self, claims: Returns, outer: State, base: Term, where: str, frame_words: set[int]) -> dict[int, Term] | None:
         """One inner event at a boundary: it comes back, and what it has changed: offset -> word."""
         event, machine = self.path.event, self.machine
         assert event is not None
@@ -204,7 +204,7 @@ class Nested:
             changed.update(self.changes(claims, outer, ending.state, base, where))
         return changed
 
-    def changes(self, claims: Claims, before: State, after: State, base: Term, where: str) -> dict[int, Term]:
+    def changes(self, claims: Returns, before: State, after: State, base: Term, where: str) -> dict[int, Term]:
         """The words that are other ones now, all on the event's own stack."""
         out: dict[int, Term] = {}
         strange = ""
@@ -222,7 +222,7 @@ class Nested:
         claims.add("nesting", f"an inner event at {where} changes nothing but its own stack", self.span, T.boolean(not strange), after, strange)
         return out
 
-    def again(self, claims: Claims, outer: Round, base: Term, sent: dict[int, Term]) -> None:
+    def again(self, claims: Returns, outer: Round, base: Term, sent: dict[int, Term]) -> None:
         """The frame that sends the outer run round leads to the start of the round, as the first time."""
         assert outer.last is not None and self.path.event is not None
         first, last = outer.states[0], outer.last

@@ -10,8 +10,8 @@ from ..model.spec import Path
 from ..model.steps import Adopt, Jump, Set, flat_steps
 from . import terms as T
 from .arrive import slot_var
-from .claims import Claims
 from .expect import Outline, Stage, outline
+from .returns import Returns
 from .state import Bytes, Ending, Region, State
 from .terms import Term
 
@@ -43,7 +43,7 @@ class Routines:
     def called(self, path: Path) -> None:
         """A C function."""
         way = outline(self.spec, path, "kernel", self.run.configuration)
-        claims = Claims(self.arrivals, way, path.name)
+        claims = Returns(self.arrivals, way, path.name)
         base = T.var("caller.stack")
         state = self.start(path, base, 0)
         home = T.var("caller.next")
@@ -90,7 +90,7 @@ class Routines:
         value: Term = self.machine.read(state, found.name)
         return value
 
-    def returned(self, claims: Claims, path: Path, before: State, ending: Ending, base: Term, other: Adopt | None, places: list[Set]) -> None:
+    def returned(self, claims: Returns, path: Path, before: State, ending: Ending, base: Term, other: Adopt | None, places: list[Set]) -> None:
         """What the caller finds; with another stack adopted, what its caller finds, and what was left for the next time."""
         state, span = ending.state, path.span
         row = self.arch.return_row(ending.name, "kernel")
@@ -130,7 +130,7 @@ class Routines:
         claims.untouched(state, [], span, 2)
         claims.faults(state, "only declared memory is touched", span)
 
-    def state_but(self, claims: Claims, need, path: Path, state: State) -> None:        # type: ignore[no-untyped-def]
+    def state_but(self, claims: Returns, need, path: Path, state: State) -> None:        # type: ignore[no-untyped-def]
         """A state's facts, without those about what user mode had: the routine changes that."""
         for meaning in self.spec.states[need.subject].values[str(need.value)]:
             if meaning.register is None or (isinstance(meaning.value, UserRef) and meaning.value.register in path.changes) \
@@ -141,7 +141,7 @@ class Routines:
             text = f"{need.subject} = {need.value} for the caller: {show(meaning.place)} == {show(meaning.value)}"
             claims.equal("state", text, need.span, actual, wanted, state)
 
-    def fault(self, claims: Claims, path: Path):        # type: ignore[no-untyped-def]
+    def fault(self, claims: Returns, path: Path):        # type: ignore[no-untyped-def]
         """Where an instruction may fault while the kernel's state is not whole, some boundary has to tell it."""
         def look(state: State, instruction) -> None:    # type: ignore[no-untyped-def]
             whole = all(self.machine.holds(state, self.machine.fact(state, need)) for need in self.spec.arrive.get("kernel", ())
@@ -157,7 +157,7 @@ class Routines:
         """What the return of a frame leads to that C has written: preserved registers are its slots."""
         way: Outline = outline(self.spec, path, "kernel", self.run.configuration)
         frame = self.spec.frames[path.resumed or ""]
-        claims = Claims(self.arrivals, way, path.name)
+        claims = Returns(self.arrivals, way, path.name)
         base = T.var("new.stack")
         state = self.start(path, base, 0)
         homes = {s.home: s.name for s in frame.slots.values()}
@@ -179,7 +179,7 @@ class Routines:
         claims.reached(f"{stage.target.callee} is reached", stage.target.span, any(e.kind in ("call", "jump") for e in endings), endings, before)
         self.run.claims += claims.out
 
-    def started(self, claims: Claims, ending: Ending, stage: Stage, homes: dict[str | None, str], base: Term) -> None:
+    def started(self, claims: Returns, ending: Ending, stage: Stage, homes: dict[str | None, str], base: Term) -> None:
         state, target = ending.state, stage.target
         for register, argument in zip(self.arch.abi.args, target.arguments, strict=False):
             wanted = slot_var(homes[argument.name]) if isinstance(argument, Reg) and argument.name in homes else None

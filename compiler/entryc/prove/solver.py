@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import terms as T
-from .claims import Claim
+from .claim import Claim
 from .terms import Term
 from .verdict import Verdict
 

@@ -14,7 +14,7 @@ from typing import Any
 from ..model.arch import Arch
 from ..source.text import Span
 from . import terms as T
-from .claims import Claim
+from .claim import Claim
 from .machine import Machine
 from .state import State
 from .terms import Term

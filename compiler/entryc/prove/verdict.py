@@ -8,7 +8,7 @@ from typing import Any
 from ..image.image import Image
 from ..model.spec import Configuration, Spec
 from ..source.finding import Finding
-from .claims import Claim
+from .claim import Claim
 from .terms import Term
 
 ASSUMPTIONS = (

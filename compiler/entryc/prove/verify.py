@@ -17,10 +17,11 @@ from ..source.text import Span
 from . import terms as T
 from .anywhere import Anywhere
 from .arrive import Arrivals, pushed, slot_var, top_of
-from .claims import Claim, Claims
+from .claim import Claim
 from .expect import Exit, Outline, Stage, origins, outline
 from .machine import Machine
 from .nested import Nested, nests
+from .returns import Returns
 from .routines import Routines
 from .solver import Solver
 from .state import Bytes, Ending, State, Stuck
@@ -130,7 +131,7 @@ class Run:
                 continue
             try:
                 for label, start in self.arrivals.event(path, origin, arrival, self.address(path)):
-                    claims = Claims(self.arrivals, way, stub + (f", {label}" if label else ""))
+                    claims = Returns(self.arrivals, way, stub + (f", {label}" if label else ""))
                     if way.stages:
                         self.stages(way, claims, start)
                     else:
@@ -151,7 +152,7 @@ class Run:
         symbol, shift = path.placed or (path.name, 0)
         return self.image.symbols[symbol] + shift
 
-    def stages(self, way: Outline, claims: Claims, start: State) -> None:
+    def stages(self, way: Outline, claims: Returns, start: State) -> None:
         """From the event to each C function in turn, and on to the returns."""
         end = self.arrivals.frame_end(start, way.path, way.origin)
         if end is not None:
@@ -214,11 +215,11 @@ class Run:
                 held[self.spec.frames[move.frame].slots[name].home or ""] = None        # type: ignore[union-attr]
         self.unwinder.start((way.origin, way.arrival, len(done)), held.get)
 
-    def unwound(self, claims: Claims, span: Span) -> None:
+    def unwound(self, claims: Returns, span: Span) -> None:
         if self.unwinder is not None:
             self.claims += self.unwinder.claim(claims.stub, span)
 
-    def direct(self, way: Outline, claims: Claims, start: State) -> None:
+    def direct(self, way: Outline, claims: Returns, start: State) -> None:
         """From the event to a return, without C."""
         if not self.solver.feasible(start.conditions):
             self.not_checked.append(f"{claims.stub}: its assumptions contradict each other")
@@ -248,7 +249,7 @@ class Run:
                 self.machine.write(out, register, value)
         return out
 
-    def resume(self, claims: Claims, ending: Ending, target: Call, address: Term, number: int) -> list[State]:
+    def resume(self, claims: Returns, ending: Ending, target: Call, address: Term, number: int) -> list[State]:
         """After a C function that gives the frame back at another place. One that was jumped to returns to the caller."""
         if target.move is None:
             claims.unclear("ending", f"{target.callee} comes back", target.span, "only a function that moves the frame can come before another one")
@@ -272,7 +273,7 @@ class Run:
         found = self.machine.region(ending.state, self.machine.read(ending.state, self.arrivals.sp))
         return (self.machine.content(found[0], found[1], self.spec.arch.word_bytes).value if found is not None else None), sp
 
-    def exits(self, way: Outline, claims: Claims, ending: Ending, address: Term) -> None:
+    def exits(self, way: Outline, claims: Returns, ending: Ending, address: Term) -> None:
         """From the C function's return to each return instruction."""
         target = way.stages[-1].target
         assert isinstance(target, Call)
@@ -307,7 +308,7 @@ class Run:
                 condition = T.band(condition, self.arrivals.meaning(promise, 2, {}))
         return replace(exit, condition=condition if condition is not T.TRUE else None)
 
-    def one_exit(self, way: Outline, claims: Claims, start: State, exit: Exit, address: Term) -> None:
+    def one_exit(self, way: Outline, claims: Returns, start: State, exit: Exit, address: Term) -> None:
         possible = self.solver.check(start.conditions)
         claims.add("method", f"{exit.method} can be chosen", exit.step.span, T.boolean(possible == "sat"), start, "its clauses contradict each other")
         before = start.copy()
@@ -330,7 +331,7 @@ class Run:
             if isinstance(step, Assert) and not exit.by_origin and self.configuration.holds(step.guard):
                 self.asserted(claims, before, step, exit)
 
-    def caught(self, claims: Claims, ending: Ending, exit: Exit) -> None:
+    def caught(self, claims: Returns, ending: Ending, exit: Exit) -> None:
         """A return to user mode that can fault has left the kernel's state already: some boundary tells the fault, for each of its vectors."""
         row = self.spec.arch.return_row(exit.step.name, exit.path.origin or "any")
         if row is None or not row.raises or exit.path.origin != "user" or not any(b.condition for b in self.spec.boundaries.values()):
@@ -340,7 +341,7 @@ class Run:
                    f"no boundary names vectors {', '.join(map(str, missing))} at {ending.address:#x}")
         self.found(claims, ending.state, ending.address, row.name, exit.step.span)
 
-    def found(self, claims: Claims, state: State, address: int, name: str, span: Span) -> None:
+    def found(self, claims: Returns, state: State, address: int, name: str, span: Span) -> None:
         """What the boundaries say of code that faults here is so."""
         moved = {(s.name, m.after) for s in self.spec.states.values() for m in s.transitions}
         moved |= {(need.subject, str(need.value)) for op in self.spec.ops.values() for need in op.sets}
@@ -360,7 +361,7 @@ class Run:
         holds = self.machine.value(_NOTHING, boundary.condition, lambda e: T.const(address) if isinstance(e, Reg) and e.name == pc else None)
         return holds is T.TRUE
 
-    def asserted(self, claims: Claims, start: State, step: Assert, exit: Exit) -> None:
+    def asserted(self, claims: Returns, start: State, step: Assert, exit: Exit) -> None:
         """Where the frame does not have what the exit asserts, the code stops: whatever C promised."""
         state = start.copy()
         promised = {c for c in state.conditions if exit.condition is not None and c is exit.condition}
@@ -373,7 +374,7 @@ class Run:
 
     def routine(self, path: Path) -> None:
         way = outline(self.spec, path, "user", self.configuration)
-        claims = Claims(self.arrivals, way, path.name)
+        claims = Returns(self.arrivals, way, path.name)
         for exit in way.exits:
             start, address = self.arrivals.routine(path, self.image.symbols[path.name], exit)
             self.one_exit(way, claims, start, exit, address)

@@ -8,7 +8,7 @@ from ..image.image import Image
 from ..image.lift import Lifter
 from ..model.spec import Configuration, Spec
 from ..prove import terms as T
-from ..prove.claims import Witness
+from ..prove.claim import Witness
 from ..prove.machine import Machine
 from ..prove.state import State
 from ..prove.verify import Run, Verdict
