@@ -11,8 +11,10 @@
 #define APIC_ICR_LOW   0x300
 #define APIC_ICR_HIGH  0x310
 #define APIC_TIMER     0x320
+#define APIC_LINT1     0x360
 #define APIC_TIMER_SET 0x380
 #define APIC_TIMER_DIV 0x3e0
+#define LINT_NMI       0x400u
 #define TIMER_PERIODIC (1u << 17)
 #define ICR_INIT       0x4500u
 #define ICR_START      0x4600u
@@ -25,6 +27,7 @@ void apic_setup(void)
 {
 	outb(0x21, 0xff); /* no interrupt comes from the old controllers */
 	outb(0xa1, 0xff);
+	AT(APIC_LINT1) = LINT_NMI; /* the emulator's monitor has a button for it */
 	AT(APIC_SPURIOUS) = 0x100 | SPURIOUS_VECTOR;
 }
 

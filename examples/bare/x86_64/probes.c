@@ -4,7 +4,7 @@
 #include "scenario.h"
 
 /* Labels of entry.S that are no entry points. */
-extern const char sysret_64[], sysret_32[], iret_user[];
+extern const char sysret_64[], sysret_32[], iret_user[], nmi_redirect[], trap[];
 
 /* Counters in the order of enum stat_cpu. */
 uint64_t cpu_stat(uint64_t which)
@@ -68,6 +68,9 @@ static int64_t test_layout(uint64_t a)
 	to[LAYOUT_SYSRET_64] = (uint64_t)sysret_64;
 	to[LAYOUT_SYSRET_32] = (uint64_t)sysret_32;
 	to[LAYOUT_IRET_USER] = (uint64_t)iret_user;
+	to[LAYOUT_NMI_REDIRECT] = (uint64_t)nmi_redirect;
+	to[LAYOUT_TRAP] = (uint64_t)trap;
+	to[LAYOUT_NMI_TRAP] = (uint64_t)nmi_trap;
 	to[LAYOUT_NMI_MARK] = (uint64_t)nmi_mark;
 	return 0;
 }
