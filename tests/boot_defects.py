@@ -134,9 +134,9 @@ BAD_RETURNS = [
     _asm("bad-returns", "a fault of IRET is the kernel's", "trap", (r"jz \.Ltrap_from_bad_iret",)),
     _asm("bad-returns", "the user's GS base kept", "iret_kernel", ("swapgs",)),
     _asm("bad-returns", "the user's page table kept", "iret_kernel", (r"movq %rax, %cr3",), config="pti"),
-    _c("bad-returns", "sp of the fault", r"to->sp = from\[3\];", "to->sp = regs->sp;"),
-    _c("bad-returns", "cs of the fault", r"to->cs = from\[1\];", "to->cs = USER_CS;"),
-    _c("bad-returns", "ip and flags swapped", r"to->ip = from\[0\];", "to->ip = from[2];"),
+    _c("bad-returns", "sp of the fault", r" = from\[3\];", " = regs->sp;"),
+    _c("bad-returns", "cs of the fault", r" = from\[1\];", " = USER_CS;"),
+    _c("bad-returns", "ip and flags swapped", r" = from\[0\];", " = from[2];"),
 ]
 
 DEBUG = [
