@@ -882,6 +882,12 @@ void entry_setup_cpu(struct percpu *percpu)
 	entry_do_msr(0x176, (uintptr_t)sysenter);	/* the entry point */
 #endif
 #if defined(CONFIG_FRED)
+	entry_do_msr(0xc0000081, UINT64_C(0x1b000800000000));	/* star_user, star_kernel */
+#endif
+#if defined(CONFIG_FRED)
+	entry_do_msr_or(0xc0000080, 1);	/* 346446 4.1: IA32_FRED_CONFIG; 5.2.1, 6.2.3: events and ERETU take CS and SS from STAR */
+#endif
+#if defined(CONFIG_FRED)
 	entry_do_msr(0x1d4, (uintptr_t)entry_vectors);	/* the entry point */
 #endif
 	*(uint64_t *)(uintptr_t)percpu->tss.ist1 = (uintptr_t)percpu;

@@ -4,6 +4,7 @@
 #include "mmu.h"
 
 
+bool spec_ctrl_is_kept;
 static uint8_t clean_fx[512] __attribute__((aligned(16)));
 
 void cpu_putc(char c)
@@ -16,8 +17,13 @@ void cpu_putc(char c)
 void cpu_shutdown(bool passed)
 {
 	cpu_irqs_off();
-	for (;;)
-		outb(0xf4, passed ? 0x10 : 0x11); /* isa-debug-exit: status 33 or 35 */
+	while (!(inb(0x3f8 + 5) & 0x40)) /* all is sent */
+		cpu_relax();
+	for (;;) {
+		outb(0xf4, passed ? 0x10 : 0x11); /* isa-debug-exit of QEMU: status 33 or 35 */
+		for (const char *p = "Shutdown"; *p; p++)
+			outb(0x8900, (uint8_t)*p); /* Bochs: status 1 */
+	}
 }
 
 struct percpu *this_cpu(void)
@@ -85,6 +91,7 @@ static void set_features(void)
 void cpu_setup(struct cpu *cpu)
 {
 	if (cpu->id == 0) {
+		outb(0x3f8 + 3, 3); /* 8 bits: without firmware, a serial port sends 5 */
 		__asm__ volatile("fxsave %0" : "=m"(clean_fx));
 		entry_setup();
 		mmu_build();
@@ -98,6 +105,10 @@ void cpu_setup(struct cpu *cpu)
 	/* 64-bit code does not look at them; 32-bit user code does, and no return to user mode loads them */
 	__asm__ volatile("movl %0, %%ds; movl %0, %%es" :: "r"(USER_DS));
 	apic_setup();
+#ifdef CONFIG_IBRS
+	wrmsr(MSR_SPEC_CTRL, SPEC_CTRL_IBRS);
+	spec_ctrl_is_kept = rdmsr(MSR_SPEC_CTRL) == SPEC_CTRL_IBRS;
+#endif
 	set_features();
 }
 

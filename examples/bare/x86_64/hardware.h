@@ -6,6 +6,7 @@
 #define USER_BASE          0x40000000 /* port.mk has it too */
 #define KERNEL_BASE        0xffffffff80000000 /* kernel.ld has it too */
 
+#define MSR_SPEC_CTRL      0x48
 #define MSR_EFER           0xc0000080
 #define MSR_FS_BASE        0xc0000100
 #define MSR_GS_BASE        0xc0000101

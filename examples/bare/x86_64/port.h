@@ -86,6 +86,7 @@ void nmi_mark(void);
 unsigned int nmi_wait(const uint64_t *word, uint64_t value, uint64_t loops);
 
 /* cpu.c */
+extern bool spec_ctrl_is_kept; /* QEMU forgets what is written to MSR_SPEC_CTRL */
 void cpu_set_gs_selector(uint64_t selector);
 
 /* traps.c */

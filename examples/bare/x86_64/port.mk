@@ -24,6 +24,13 @@ PORT_USER_SOURCES := user_asm.S user_gates.S user_cpu.c user_faults.c user_metho
 USER_BASE := 0x40000000
 LDFLAGS := -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments
 
+# For Bochs: a ROM with the kernel in it, in place of a BIOS.
+.DEFAULT_GOAL := all
+$(OUT)/rom.bin: $(HERE)/x86_64/rom.S $(OUT)/kernel.elf
+	$(OBJCOPY) -O binary $(OUT)/kernel.elf $(OUT)/kernel.bin
+	$(CC) -m32 -c -DKERNEL_IMAGE='"$(OUT)/kernel.bin"' -o $(OUT)/rom.o $<
+	$(OBJCOPY) -O binary -j .text $(OUT)/rom.o $@
+
 QEMU := qemu-system-x86_64 -accel tcg -smp 2 -m 64 -display none -serial stdio -no-reboot -nodefaults \
 	-device isa-debug-exit,iobase=0xf4,iosize=4
 # What the emulator lacks of these CPUs: without this, it warns.

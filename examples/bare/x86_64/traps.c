@@ -23,6 +23,8 @@ static const char *wrong_anywhere(void)
 #endif
 	if (rdmsr(MSR_GS_BASE) != (uint64_t)this_cpu())
 		return "C runs without the kernel's GS base";
+	if (spec_ctrl_is_kept && rdmsr(MSR_SPEC_CTRL) != SPEC_CTRL_IBRS)
+		return "C runs without IBRS";
 	__asm__ volatile("movq %%cr3, %0" : "=r"(cr3));
 	if (cr3 & (USER_TABLE_PCID | USER_TABLE))
 		return "C runs on the user's page table";
@@ -77,6 +79,12 @@ static void check_paranoid(const char *hook, const struct regs *regs, uint64_t t
 		panic(hook, regs);
 }
 
+/* A CPU looks at TF after SYSCALL has cleared it, Bochs before. */
+static bool stepped_syscall(const struct regs *regs)
+{
+	return (regs->ip == (uint64_t)syscall_64 || regs->ip == (uint64_t)syscall_32) && !(regs->flags & FLAG_TF);
+}
+
 /*
  * SYSENTER keeps TF: the kernel's first instruction traps. The system call goes on without it, and the user's single
  * step comes after the return: cpu_user_left(). All other debug exceptions here are ordered by TEST_WATCH, or come
@@ -90,7 +98,7 @@ void kernel_debug(struct regs *regs)
 	check_paranoid("#DB on a wrong stack", regs, this_cpu()->tss.ist3);
 	__asm__ volatile("movq %%dr6, %0" : "=r"(cause));
 	__asm__ volatile("movq %0, %%dr6" :: "r"((uint64_t)DR6_NONE));
-	if (cause & DR6_STEP) {
+	if ((cause & DR6_STEP) && !stepped_syscall(regs)) {
 		if (regs->ip != (uint64_t)sysenter)
 			panic("a single step of kernel code", regs);
 		regs->flags &= ~(uint64_t)FLAG_TF;

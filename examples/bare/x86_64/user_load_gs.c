@@ -39,6 +39,8 @@ static void one_load(struct worker *worker, struct rng *rng, const struct select
 
 	refused = (uint64_t)user_call(SYS_TEST, TEST_LOAD_GS, selector->value, 0, 0, 0, 0) - before;
 	value = gs_selector();
+	if (selector->good && selector->value < 4 && !value)
+		value = selector->value; /* IRET after an interrupt makes 1 to 3 to 0; QEMU's does not */
 	if (value != (selector->good ? selector->value : 0) || refused != !selector->good)
 		worker_error(worker, "selector %lx became %lx, %lu refused", selector->value, value, refused);
 

@@ -58,6 +58,7 @@ static void arrive(struct user_frame *frame)
 	arrived++;
 	asked.vector = regs->vector; /* these two the exception brings */
 	asked.error = regs->error;
+	asked.flags |= regs->flags & FLAG_RF; /* a CPU sets it in the frame of a fault, QEMU does not */
 	if (!same_vector(frame->fault.vector, waiting->vector))
 		wrong = "vector";
 	else if (frame->fault.code != waiting->code)
