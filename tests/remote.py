@@ -178,7 +178,6 @@ class Machine:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
         try:
-            self.stub, self.monitor = None, None
             lines = {name: sock.accept()[0] for name, sock in listening.items()}
             for line in lines.values():
                 line.settimeout(limit)

@@ -62,6 +62,13 @@ def test_no_cpu_in_python(file: Path) -> None:
     assert found == []
 
 
+@pytest.mark.parametrize("file", sorted((ROOT / "compiler").rglob("*.py")), ids=lambda f: str(f.relative_to(ROOT / "compiler")))
+def test_no_cpu_in_comments(file: Path) -> None:
+    """Nor in docstrings and paths; a library may be called after one."""
+    names = "|".join([*resources.arch_names(), "x86", "i386", "amd64", "aarch64", "armv8", "riscv"])
+    assert re.findall(rf"(?i)(?:{names})", file.read_text().replace("iced_x86", "")) == []
+
+
 def test_no_branch_on_the_cpu() -> None:
     """Nothing compares the name of the CPU with anything."""
     for file in (ROOT / "compiler").rglob("*.py"):

@@ -92,7 +92,6 @@ class Sweep:
     """One run of a kernel with NMIs at chosen places. `found`: the places where one was taken at once; `blocked`: where it had to wait."""
 
     def __init__(self, kernel: Kernel, machine: Machine, places: set[int]) -> None:
-        assert machine.stub is not None and machine.monitor is not None
         self.kernel, self.machine, self.stub, self.monitor = kernel, machine, machine.stub, machine.monitor
         self.left = set(places)
         self.found: set[int] = set()
@@ -297,7 +296,6 @@ def test_nmis_all_the_time(tmp_path: Path) -> None:
     good, command = emulator(kernel.path, "pti")
     sent = 0
     with Machine(command, tmp_path) as machine:
-        assert machine.stub is not None and machine.monitor is not None
         machine.stub.stop_at(kernel.symbols["syscall_64"])
         machine.stub.go()
         machine.stub.detach()

@@ -171,6 +171,16 @@ def test_a_fault_of_a_selector_is_told(tmp_path: Path) -> None:
     assert wrong and all(w.startswith("fixup: a fault of movl") for w in wrong)
 
 
+@pytest.mark.parametrize("left_out", ["11 ", "13 ", "14 "])
+def test_a_fault_of_a_selector_is_told_for_each_vector(left_out: str, whole: tuple[Spec, Code], tmp_path: Path) -> None:
+    """The right code, and a boundary that one of the vectors does not come to: it would be taken for a fault with the kernel's GS base."""
+    begin = "boundary bad_gs of kernel on 10 11 12 13 14 when"
+    (tmp_path / "case.entry").write_text(edited((begin, begin.replace(left_out, ""))))
+    spec, (right, code) = load_spec(tmp_path / "case.entry"), whole
+    wrong = refuted(verdicts(spec, image_of(right, code, "smap"), "smap", "load_gs"))
+    assert wrong and all(w.startswith("fixup: a fault of movl") for w in wrong), wrong
+
+
 def test_a_fault_of_a_return_is_told(tmp_path: Path) -> None:
     spec, code = spec_of(edited(("bad_iret of kernel on 10 11 12 13 14 17", "bad_iret of kernel on 10 11 13 14 17")), str(tmp_path))
     wrong = refuted(verdicts(spec, image_of(spec, code, "smap"), "smap", "return_to_user"))

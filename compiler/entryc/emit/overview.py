@@ -79,8 +79,8 @@ def _ranges(numbers: list[int]) -> str:
 def _exits(spec: Spec) -> Iterable[tuple[str, ...]]:
     for path in spec.of_kind("exit"):
         row = spec.return_of(path)
-        users = [p.name for p in spec.paths.values() if p.number in (None, 0) or p.span != spec.paths.get("vector_0", p).span
-                 for s in flat_steps(p.steps) if isinstance(s, ExitTo) and path.name in s.targets]
+        firsts = {p.span: p for p in reversed(spec.paths.values())}     # many entry points may have one body
+        users = [p.name for p in reversed(firsts.values()) for s in flat_steps(p.steps) if isinstance(s, ExitTo) and path.name in s.targets]
         yield f"`{path.name}`", path.origin or "", f"`{row.name}`" if row is not None else "", _code(users)
 
 

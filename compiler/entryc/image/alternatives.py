@@ -1,6 +1,6 @@
 """Code that Linux patches at boot: .altinstructions applied for a set of CPU features, byte for byte as the kernel would.
 
-What is done, and in which order, is apply_alternatives() in arch/x86/kernel/alternative.c. Which field of an instruction is relative
+What is done, and in which order, is apply_alternatives() in the kernel's alternative.c. Which field of an instruction is relative
 is found by trying: the instruction has to mean the same at its new place.
 """
 

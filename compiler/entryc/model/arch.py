@@ -108,10 +108,11 @@ class Form:
     decodes: tuple[str, ...]                    # mnemonics that a disassembler prints for it
     effects: tuple[Effect, ...]
     # overlay (this row is the semantics), event, clobbers_flags, described (generated code never uses it), encoded (its text is its bytes),
-    # c_return (back to a caller: followed where the caller is known), faults (may fault, whatever memory is mapped)
+    # c_return (back to a caller: followed where the caller is known)
     traits: frozenset[str]
     manual: str
     span: Span
+    raises: tuple[int, ...] = ()                # vectors of the faults that it may end in, whatever memory is mapped
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from .expr import Bit, Expr, HookCall, Indexed, Num, Operand, Reg, SetupRef, Sym
 from .names import Expressions, Node, first, int_of, near, text_of, tokens, trees
 
 ROLES = frozenset(["save", "restore", "clear", "move", "adjust", "switch", "fence", "call", "jump", "decide", "return", "stop", "mark"])
-TRAITS = frozenset(["overlay", "event", "clobbers_flags", "described", "encoded", "c_return", "faults"])
+TRAITS = frozenset(["overlay", "event", "clobbers_flags", "described", "encoded", "c_return"])
 CONTROLS = frozenset(["call", "jump", "indirect", "branch", "return", "stop"])
 IMMEDIATE = re.compile(r"([su])(\d+)$")
 
@@ -337,9 +337,10 @@ class _Loader:
         if traits - TRAITS:
             self.collector.error("E110", f"unknown trait {', '.join(sorted(traits - TRAITS))}", self.span(node), ", ".join(sorted(TRAITS)))
         effects = tuple(self._effect(e) for e in trees(node, "assign", "swap", "control", "reads"))
+        raises = tuple(int_of(t) for row in trees(node, "raises") for t in row.children)
         form = Form(str(names[0]), self.params, role, text_of(strings[0]),
                     {str(alternate.children[0]): text_of(alternate.children[1])} if alternate else {},
-                    tuple(str(n) for n in names[2:]), effects, traits, text_of(strings[-1]), self.span(node))
+                    tuple(str(n) for n in names[2:]), effects, traits, text_of(strings[-1]), self.span(node), raises)
         self.params = {}
         return form
 

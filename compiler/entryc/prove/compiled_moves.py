@@ -45,7 +45,8 @@ class Mover:
         self.arch, self.frame = self.spec.arch, self.spec.frames[call.move.frame]
         self.word = self.arch.word_bytes
         top = self.spec.stacks[call.move.stack].top
-        assert isinstance(top, CellRef)
+        if not isinstance(top, CellRef):
+            raise Stuck(f"no word holds the top of stack {call.move.stack}")
         self.top = top
         kept = program.irq_bits() + [b for b in program.must if b not in program.irq_bits()]
         self.runner = CRunner(self.spec, program.lifter, program.solver, program.constants, program.known, self.frame, kept, program.externs,

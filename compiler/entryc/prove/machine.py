@@ -312,7 +312,7 @@ class Machine(Registers):
                 # The lifter may know it, but its registers may not be ours, and nothing compared it with an emulator.
                 raise Stuck(f"{instruction.text} at {state.pc:#x}: no row of the .arch file describes it")
             return self.operations(state, instruction, following)
-        if self.may_fault is not None and "faults" in form.traits:
+        if self.may_fault is not None and form.raises:
             self.may_fault(state, instruction)
         self.move_ghosts(state, form.name, instruction)
         if self.recording and (form.traits & {"overlay", "event"} or form.role in ("fence", "switch", "return", "stop")):

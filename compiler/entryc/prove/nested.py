@@ -9,6 +9,7 @@ frames the inner event leaves that frame alone: C has not been called yet, and w
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..model.expr import Binary, Expr, SlotRef, SymbolRef, show, walk
 from ..model.spec import Path, Spec
@@ -19,6 +20,9 @@ from .expect import Outline, outline
 from .returns import Returns
 from .state import Ending, State, Stuck
 from .terms import Term
+
+if TYPE_CHECKING:
+    from .verify import Run
 
 
 @dataclass
@@ -35,7 +39,7 @@ class Round:
 def nests(spec: Spec, path: Path) -> list[Boundary]:
     """The special boundaries by which an entry point tells that it was struck by itself: those that look at its stack, and the rest of its number's."""
     mine = [b for b in spec.boundaries.values() if path.number in b.numbers and b.condition is not None and path.paranoid]
-    return mine if any(isinstance(e, SlotRef) for b in mine for e in walk(b.condition or b)) else []  # type: ignore[arg-type]
+    return mine if any(isinstance(e, SlotRef) for b in mine for e in walk(b.condition or _ZERO)) else []
 
 
 def round_start(boundaries: list[Boundary]) -> str | None:
@@ -52,7 +56,7 @@ _ZERO: Expr = SymbolRef("")
 class Nested:
     """Checks one entry point in one configuration. `run` is the proof at hand: its machine, arrivals, solver and claims."""
 
-    def __init__(self, run, path: Path, boundaries: list[Boundary]) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, run: Run, path: Path, boundaries: list[Boundary]) -> None:
         self.run, self.path, self.spec, self.arch = run, path, run.spec, run.spec.arch
         self.machine, self.arrivals = run.machine, run.arrivals
         self.boundaries, self.span = boundaries, boundaries[0].span
@@ -194,12 +198,12 @@ class Nested:
             row = self.arch.return_row(ending.name, "kernel")
             final = claims.final(ending.state, row) if row is not None else {}
             same = T.boolean(not ending.state.faults)
-            for register in self.arch.registers.values():
-                if register.kind in ("pc", "segment") and register.name not in final:
+            for known in self.arch.registers.values():
+                if known.kind in ("pc", "segment") and known.name not in final:
                     continue
-                wanted = pushed.get(register.name, machine.read(outer, register.name))
-                actual = final.get(register.name, machine.read(ending.state, register.name))
-                same = T.band(same, T.eq(T.band(actual, T.const(register.compare)), T.band(wanted, T.const(register.compare))))
+                wanted = pushed.get(known.name, machine.read(outer, known.name))
+                actual = final.get(known.name, machine.read(ending.state, known.name))
+                same = T.band(same, T.eq(T.band(actual, T.const(known.compare)), T.band(wanted, T.const(known.compare))))
             claims.add("nesting", text, self.span, same, ending.state, "; ".join(f.text for f in ending.state.faults[:2]))
             changed.update(self.changes(claims, outer, ending.state, base, where))
         return changed

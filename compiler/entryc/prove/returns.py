@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from ..model.arch import Return
-from ..model.expr import CellRef, Expr, Reg, SetupRef, show, walk
+from ..model.expr import CellRef, Expr, Reg, show, walk
 from ..model.spec import Frame, Path
 from ..model.steps import SwitchStack
 from ..model.surroundings import WORD_MASK
 from ..source.text import Span
 from . import terms as T
 from .arrive import interrupted, slot_var, top_of
-from .claim import Claim
 from .claims import Claims
 from .expect import Exit, exit_moves
 from .state import Ending, State, Stuck
@@ -183,5 +182,3 @@ class Returns(Claims):
 def _registers(expr: Expr) -> list[Reg]:
     return [e for e in walk(expr) if isinstance(e, Reg)]
 
-
-__all__ = ["Claim", "Claims", "SetupRef"]

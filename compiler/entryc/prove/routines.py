@@ -5,9 +5,12 @@ System V ABIs: preserved registers, the stack pointer and memory are the caller'
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..model.expr import Expr, Mem, Reg, UserRef, show
 from ..model.spec import Path
 from ..model.steps import Adopt, Jump, Set, flat_steps
+from ..model.surroundings import StateNeed
 from . import terms as T
 from .arrive import slot_var
 from .expect import Outline, Stage, outline
@@ -15,13 +18,16 @@ from .returns import Returns
 from .state import Bytes, Ending, Region, State
 from .terms import Term
 
+if TYPE_CHECKING:
+    from .verify import Run
+
 BELOW = 4096                                    # how far down a caller's stack may be used
 
 
 class Routines:
     """Checks the routines of a spec that take no frame. `run` is the proof at hand."""
 
-    def __init__(self, run) -> None:            # type: ignore[no-untyped-def]
+    def __init__(self, run: Run) -> None:
         self.run, self.spec, self.arch = run, run.spec, run.spec.arch
         self.machine, self.arrivals = run.machine, run.arrivals
         self.sp, self.word = self.arch.of_kind("stack"), self.arch.word_bytes
@@ -60,7 +66,7 @@ class Routines:
             where = self.argument(state, move.place)
             state.regions[where] = Region(where, show(move.place), 0, self.word, Bytes(), None, 2)
         before = state.copy()
-        self.machine.caller, self.machine.may_fault = path.name, self.fault(claims, path)
+        self.machine.caller, self.machine.may_fault = path.name, self.run.fault(claims, path.span)
         self.run.anywhere.routine(path)
         looking, unwinder = self.machine.before_each, self.run.unwinder
         if unwinder is not None and not others:
@@ -130,7 +136,7 @@ class Routines:
         claims.untouched(state, [], span, 2)
         claims.faults(state, "only declared memory is touched", span)
 
-    def state_but(self, claims: Returns, need, path: Path, state: State) -> None:        # type: ignore[no-untyped-def]
+    def state_but(self, claims: Returns, need: StateNeed, path: Path, state: State) -> None:
         """A state's facts, without those about what user mode had: the routine changes that."""
         for meaning in self.spec.states[need.subject].values[str(need.value)]:
             if meaning.register is None or (isinstance(meaning.value, UserRef) and meaning.value.register in path.changes) \
@@ -140,18 +146,6 @@ class Routines:
             actual = T.band(self.machine.read(state, meaning.register), T.const(meaning.mask))
             text = f"{need.subject} = {need.value} for the caller: {show(meaning.place)} == {show(meaning.value)}"
             claims.equal("state", text, need.span, actual, wanted, state)
-
-    def fault(self, claims: Returns, path: Path):        # type: ignore[no-untyped-def]
-        """Where an instruction may fault while the kernel's state is not whole, some boundary has to tell it."""
-        def look(state: State, instruction) -> None:    # type: ignore[no-untyped-def]
-            whole = all(self.machine.holds(state, self.machine.fact(state, need)) for need in self.spec.arrive.get("kernel", ())
-                        if self.spec.applies(need, self.run.configuration) and need.subject in self.spec.states)
-            if not whole:
-                told = any(self.run.tells(b, state.pc) for b in self.spec.boundaries.values())
-                claims.add("fixup", f"a fault of {instruction.text} is told from others", path.span, T.boolean(told), state,
-                           f"no boundary names {state.pc:#x}")
-                self.run.found(claims, state, state.pc, instruction.text, path.span)
-        return look
 
     def resumed(self, path: Path) -> None:
         """What the return of a frame leads to that C has written: preserved registers are its slots."""

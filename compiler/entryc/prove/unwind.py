@@ -38,7 +38,7 @@ class Table:
 
     def at(self, address: int) -> Row | None:
         """The row for an instruction."""
-        index = bisect_right([row.address for row in self.rows], address)
+        index = bisect_right(self.rows, address, key=lambda row: row.address)
         return self.rows[index - 1] if index else None
 
 

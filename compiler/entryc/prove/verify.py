@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from ..image.image import Image
-from ..image.lift import Lifter
+from ..image.lift import Instruction, Lifter
 from ..model.expr import Expr, Reg, SlotRef, show, walk
 from ..model.spec import VECTOR_TABLE, Configuration, Frame, Path, Spec
 from ..model.steps import Assert, Call
@@ -132,6 +132,7 @@ class Run:
             try:
                 for label, start in self.arrivals.event(path, origin, arrival, self.address(path)):
                     claims = Returns(self.arrivals, way, stub + (f", {label}" if label else ""))
+                    self.machine.may_fault = self.fault(claims, path.span)
                     if way.stages:
                         self.stages(way, claims, start)
                     else:
@@ -341,6 +342,18 @@ class Run:
                    f"no boundary names vectors {', '.join(map(str, missing))} at {ending.address:#x}")
         self.found(claims, ending.state, ending.address, row.name, exit.step.span)
 
+    def fault(self, claims: Returns, span: Span) -> Callable[[State, Instruction], None]:
+        """Where an instruction may fault while the kernel's state is not whole, some boundary has to tell it, for each of its vectors."""
+        def look(state: State, instruction: Instruction) -> None:
+            if instruction.form is None or all(self.machine.holds(state, self.machine.fact(state, need)) for need in self.spec.arrive.get("kernel", ())
+                                               if self.spec.applies(need, self.configuration) and need.subject in self.spec.states):
+                return
+            missing = [n for n in instruction.form.raises if not any(n in b.numbers and self.tells(b, state.pc) for b in self.spec.boundaries.values())]
+            claims.add("fixup", f"a fault of {instruction.text} is told from others", span, T.boolean(not missing), state,
+                       f"no boundary names vectors {', '.join(map(str, missing))} at {state.pc:#x}")
+            self.found(claims, state, state.pc, instruction.text, span)
+        return look
+
     def found(self, claims: Returns, state: State, address: int, name: str, span: Span) -> None:
         """What the boundaries say of code that faults here is so."""
         moved = {(s.name, m.after) for s in self.spec.states.values() for m in s.transitions}
@@ -375,6 +388,7 @@ class Run:
     def routine(self, path: Path) -> None:
         way = outline(self.spec, path, "user", self.configuration)
         claims = Returns(self.arrivals, way, path.name)
+        self.machine.may_fault = self.fault(claims, path.span)
         for exit in way.exits:
             start, address = self.arrivals.routine(path, self.image.symbols[path.name], exit)
             self.one_exit(way, claims, start, exit, address)
