@@ -13,6 +13,7 @@ from entryc.model.build import load_spec
 from entryc.model.spec import Spec
 from entryc.plan.plan import plan_spec
 from entryc.prove import terms as T
+from entryc.prove.contracts import contracts
 from entryc.prove.verify import Report, verify
 from entryc.run.crosscheck import crosscheck
 from entryc.run.replay import replay_all
@@ -207,3 +208,10 @@ def test_crosscheck_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(machine, "pcode", wrong)
     assert crosscheck(spec, images, 20).findings() != []
+
+
+@pytest.mark.parametrize(("name", "believed"), [("x86_64-small", True), ("x86_64", False), ("arm64", False)])
+def test_faults_of_returns_that_nothing_tells_are_said_to_be_believed(name: str, believed: bool) -> None:
+    spec = load_spec(SPECS / f"{name}.entry")
+    said = contracts(spec, spec.configurations["base"])
+    assert ("iretq in iret_user does not fault: the spec has no special boundary that tells it" in said) == believed, said

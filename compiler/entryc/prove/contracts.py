@@ -28,6 +28,11 @@ def contracts(spec: Spec, configuration: Configuration) -> list[str]:
             parts += [f"{show(p)}: {why}" for p, why in op.promises] + (["returns"] if op.returns else [])
             parts += [f"runs when {show(op.when)}"] if op.when is not None else []
             out.append(f"{op.symbol} is not followed: " + ("; ".join(parts) or "it changes nothing"))
+    if not any(b.condition is not None for b in spec.boundaries.values()):
+        for path in spec.of_kind("exit"):
+            row = spec.return_of(path)
+            if row is not None and row.raises and path.origin == "user" and configuration.holds(path.guard):
+                out.append(f"{row.name} in {path.name} does not fault: the spec has no special boundary that tells it")
     for path in spec.of_kind("exit"):
         if path.given is not None:
             out.append(f"where {path.name} is taken, {show(path.given)}: {path.reason}")
