@@ -1,4 +1,4 @@
-"""The command line: entryc build | check | verify | layout. Exit status 0 fine, 1 findings, 2 usage or nothing to work on."""
+"""The command line: entryc build | check | verify | diff | explain | layout. Exit status 0 fine, 1 findings, 2 usage or nothing to work on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OK, FOUND, USAGE = 0, 1, 2
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="entryc", description="Compile the entry and exit paths of a kernel from one spec, and prove the bytes.",
-        epilog="Exit status: 0 all is well, 1 findings (errors, stale files, refuted or unknown claims), 2 wrong use.")
+        epilog="Exit status: 0 all is well, 1 findings (errors, stale files, refuted or unknown claims, differences at --fail-on), 2 wrong use.")
     parser.add_argument("--version", action="version", version=f"entryc {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     shared = argparse.ArgumentParser(add_help=False)
@@ -52,8 +52,32 @@ def _arguments() -> argparse.ArgumentParser:
     verify.add_argument("--seed", metavar="S", type=int, default=1, help="which N are chosen (default: 1)")
     verify.add_argument("--report", metavar="FILE", help="write verdicts and times as JSON, or as a page when FILE ends in .html")
 
+    _diff(commands.add_parser(
+        "diff", help="say what a change of spec means",
+        description="Compare what two specs mean: rows with category and level, from the model and never from the text.",
+        epilog="A side is a file, or git:REV:PATH: the file as it was in a revision, with the files that it used there. "
+               "Exit status: 0; 1 with differences at the level of --fail-on; 2 when the sides could not be compared."))
+    explain = commands.add_parser("explain", help="say what a rule of diff is about")
+    explain.add_argument("code", metavar="CODE", help="for example D111")
+
     commands.add_parser("layout", parents=[shared], help="show frames and memory with offsets and sizes")
     return parser
+
+
+def _diff(diff: argparse.ArgumentParser) -> None:
+    diff.add_argument("paths", metavar="OLD NEW", nargs="*", help="two specs; with --against, one")
+    diff.add_argument("--against", metavar="REV", help="compare the spec with itself as it was in this revision, whatever it was called there")
+    diff.add_argument("--format", choices=("text", "json", "markdown", "html", "changelog"), default="text", help="how rows are written (default: text)")
+    diff.add_argument("-o", "--output", metavar="FILE", help="write to FILE, whole or not at all")
+    diff.add_argument("--fail-on", choices=("breaking", "risky", "any"), help="exit with 1 when a row has this level or a worse one")
+    diff.add_argument("--accept", metavar="FILE", help="a TOML file of rows that were looked at, each with its reason")
+    diff.add_argument("--effects", action="store_true", help="also what becomes of the generated code: instructions, bytes, stack, C")
+    diff.add_argument("--prove", action="store_true", help="also prove, where machine code differs, that both behave alike; or show what separates them")
+    diff.add_argument("--configuration", metavar="NAME", help="effects and proof of this configuration only")
+    diff.add_argument("--rules", action="store_true", help="list the rules and exit")
+    volume = diff.add_mutually_exclusive_group()
+    volume.add_argument("-q", "--quiet", action="store_true", help="print nothing: only the exit status")
+    volume.add_argument("-v", "--verbose", action="store_true", help="with --effects: the assembly of both, step by step")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,9 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(stop.code or 0)
     gc.disable()                                # a short run: collecting garbage would cost a tenth of it
     try:
-        return _run(options)
+        return _compare(options) if options.command in ("diff", "explain") else _run(options)
     except Findings as stop:
-        _show(stop.findings, options.format)
+        _show(stop.findings, getattr(options, "format", "text"))
         return FOUND if any(f.span for f in stop.findings) or (stop.findings and stop.findings[0].code not in ("E003",)) else USAGE
     except KeyboardInterrupt:
         print("entryc: interrupted", file=sys.stderr)
@@ -80,6 +104,16 @@ def _show(findings: Sequence[Finding], form: str) -> None:
         sys.stdout.write(render_json(findings))
     else:
         sys.stderr.write(render_text(findings))
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from .driver import differ
+    if options.command == "explain":
+        return differ.explain(options.code)
+    if options.rules:
+        return differ.rules()
+    return differ.diff(differ.Asked(tuple(options.paths), options.against, options.format, options.fail_on, options.accept, options.effects, options.prove,
+                                    options.configuration, options.output, options.verbose, options.quiet))
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -24,12 +24,15 @@ MAX_ITEMS = 20_000
 Item = tuple[SourceFile, Node]
 
 
-def load_spec(path: Path | str, shown: str | None = None, constants: dict[str, int] | None = None) -> Spec:
-    """Read, resolve and check a spec. `constants`: values that replace those of the spec's constants. Raises Findings."""
+def load_spec(path: Path | str, shown: str | None = None, constants: dict[str, int] | None = None, within: Path | None = None) -> Spec:
+    """Read, resolve and check a spec. Raises Findings.
+
+    `constants`: values that replace those of the spec's constants; `within`: a folder that no used file may lie outside of.
+    """
     path = Path(path)
     file = _read(path, shown or str(path), None)
     collector = Collector()
-    items = _collect(file, path, [], set())
+    items = _collect(file, path, [], set(), within)
     if len(items) > MAX_ITEMS:
         raise Findings([Finding("E004", "error", f"the spec has more than {MAX_ITEMS} items", Span(file, 1, 1, 1, 2))])
     spec = _header(file, path, items, collector)
@@ -48,7 +51,7 @@ def _read(path: Path, shown: str, span: Span | None) -> SourceFile:
         raise Findings([Finding("E003", "error", str(error), span)]) from None
 
 
-def _collect(file: SourceFile, path: Path, chain: list[Path], done: set[Path]) -> list[Item]:
+def _collect(file: SourceFile, path: Path, chain: list[Path], done: set[Path], within: Path | None = None) -> list[Item]:
     """The items of a file with those of the files that it uses in their place."""
     chain = [*chain, path.resolve()]
     out: list[Item] = []
@@ -67,7 +70,9 @@ def _collect(file: SourceFile, path: Path, chain: list[Path], done: set[Path]) -
         if len(done) > 200:
             raise Findings([Finding("E005", "error", "more than 200 files are used", span)])
         shown = str(Path(file.name).parent / text_of(node.children[0]))
-        out.extend(_collect(_read(target, shown, span), target, chain, done))
+        if within is not None and not target.resolve().is_relative_to(within):
+            raise Findings([Finding("E003", "error", f"{shown} is outside of the repository", span)])
+        out.extend(_collect(_read(target, shown, span), target, chain, done, within))
     return out
 
 

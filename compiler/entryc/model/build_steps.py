@@ -404,6 +404,8 @@ class _Steps:
         if scope.frame is None:
             self.context.error("E240", "there is no frame to restore from", span, "say it at the exit: exit NAME of FRAME to …")
             return None
+        if scope.frame not in self.spec.frames:             # told where it is named
+            return None
         frame = self.spec.frames[scope.frame]
         names = [str(t) for t in tokens(node, "NAME")]
         for name in names:

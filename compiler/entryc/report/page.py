@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..resources import templates
@@ -34,7 +34,12 @@ EXTRA = {
 
 def page_html(data: Row) -> str:
     """The page. `data`: what report_data gives, or the same read back from JSON."""
-    return _template(str(templates())).render(**_view(_ordered(data)))
+    return environment().get_template("report/page.html.j2").render(**_view(_ordered(data)))
+
+
+def environment() -> Environment:
+    """Jinja for pages: everything is escaped, and what does not print is shown as an escape."""
+    return _environment(str(templates()))
 
 
 def _ordered(data: Row) -> Row:
@@ -51,10 +56,9 @@ def _ordered(data: Row) -> Row:
 
 
 @lru_cache(maxsize=2)
-def _template(folder: str) -> Template:
-    environment = Environment(loader=FileSystemLoader(folder), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True,
-                              keep_trailing_newline=True, finalize=_shown)
-    return environment.get_template("report/page.html.j2")
+def _environment(folder: str) -> Environment:
+    return Environment(loader=FileSystemLoader(folder), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True,
+                       keep_trailing_newline=True, finalize=_shown)
 
 
 def _shown(value: Any) -> Any:

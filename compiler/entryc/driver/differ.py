@@ -1,0 +1,103 @@
+"""`entryc diff`: both sides read, compared, and what was asked for besides; then written in one of the formats."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..diff import render
+from ..diff.result import Comparison, Data, as_data, compared, worst
+from ..diff.rules import LEVELS, RULES
+from ..diff.sides import NotComparable, Side, against, loaded
+from ..diff.suppress import BadFile, read
+from ..model.spec import Spec
+from ..source.finding import render_text
+from . import output
+
+FORMATS = ("text", "json", "markdown", "html", "changelog")
+FAIL = ("breaking", "risky", "any")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for."""
+
+    paths: tuple[str, ...]
+    against: str | None = None
+    format: str = "text"
+    fail_on: str | None = None
+    accept: str | None = None
+    effects: bool = False
+    prove: bool = False
+    configuration: str | None = None
+    output: str | None = None
+    verbose: bool = False
+    quiet: bool = False
+
+
+def diff(asked: Asked) -> int:
+    """Compare; the exit status: 0, 1 rows at the level of --fail-on, 2 the sides could not be compared."""
+    try:
+        accepted = read(Path(asked.accept)) if asked.accept is not None else []
+        old, new = _sides(asked)
+        with loaded(old) as before, loaded(new) as after:
+            data, rows = _compared(before, after, asked, accepted)
+    except NotComparable as problem:
+        print(f"entryc: the {problem.side} side cannot be compared: {problem.reason}", file=sys.stderr)
+        sys.stderr.write(render_text(problem.findings))
+        return 2
+    except BadFile as problem:
+        print(f"entryc: {problem}", file=sys.stderr)
+        return 2
+    _write(data, asked)
+    at = worst(rows.rows)
+    if asked.fail_on is None or at is None:
+        return 0
+    limit = LEVELS[-1] if asked.fail_on == "any" else asked.fail_on
+    return 1 if LEVELS.index(at) <= LEVELS.index(limit) else 0
+
+
+def _sides(asked: Asked) -> tuple[Side, Side]:
+    if asked.against is not None:
+        if len(asked.paths) != 1:
+            raise NotComparable("new", "--against REV takes one spec")
+        return against(asked.paths[0], asked.against)
+    if len(asked.paths) != 2:
+        raise NotComparable("new", "name two specs, or one with --against REV")
+    return Side.parse("old", asked.paths[0]), Side.parse("new", asked.paths[1])
+
+
+def _compared(old: Spec, new: Spec, asked: Asked, accepted: Sequence[object]) -> tuple[Data, Comparison]:
+    result = compared(old, new, list(accepted))         # type: ignore[arg-type]
+    return as_data(result), result
+
+
+def _write(data: Data, asked: Asked) -> None:
+    colour = asked.output is None and sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    text = {"text": lambda: render.text(data, colour, asked.verbose), "json": lambda: json.dumps(data, indent=1, ensure_ascii=False) + "\n",
+            "markdown": lambda: render.markdown(data), "html": lambda: render.html(data), "changelog": lambda: render.changelog(data)}[asked.format]()
+    if asked.output is not None:
+        target = Path(asked.output)
+        output.write_all(target.parent, {target.name: text})
+    elif not asked.quiet:
+        sys.stdout.write(text)
+
+
+def rules() -> int:
+    """`entryc diff --rules`."""
+    sys.stdout.write(render.rules_text())
+    return 0
+
+
+def explain(code: str) -> int:
+    """`entryc explain CODE`."""
+    rule = RULES.get(code.upper())
+    if rule is None:
+        print(f"entryc: there is no rule '{code}': entryc diff --rules lists those of comparisons", file=sys.stderr)
+        return 2
+    sys.stdout.write(render.explained(rule))
+    return 0
