@@ -81,7 +81,7 @@ class _Comparison:
             self.members(a, b, inner)
 
     def members(self, a: Node, b: Node, at: _At) -> None:
-        pairs = _paired(a.children, b.children, ordered=a.kind == LIST)
+        pairs = paired(a.children, b.children, ordered=a.kind == LIST)
         rows: list[tuple[int, Node | None, Node | None, bool]] = []
         moved = _moved(pairs) if a.kind == LIST else set()
         for i, j in pairs:
@@ -165,9 +165,9 @@ def _after(parent: Node, node: Node) -> str:
 
 # ---- who is who ----
 
-def _paired(a: Sequence[Node], b: Sequence[Node], ordered: bool) -> list[tuple[int, int]]:
+def paired(a: Sequence[Node], b: Sequence[Node], ordered: bool) -> list[tuple[int, int]]:
     """Pairs of indices: equal ones first (in order, where order matters), then those with the same key."""
-    pairs = _common([_whole(n) for n in a], [_whole(n) for n in b]) if ordered else []
+    pairs = common([_whole(n) for n in a], [_whole(n) for n in b]) if ordered else []
     for key in [_whole, *(_key(k) for k in range(max((len(n.keys) for n in (*a, *b)), default=0)))]:
         free: dict[str, list[int]] = {}
         taken = {j for _, j in pairs}
@@ -189,7 +189,7 @@ def _key(index: int) -> Callable[[Node], str]:
     return lambda n: n.keys[index] if index < len(n.keys) else ""
 
 
-def _common(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
+def common(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
     """A longest common subsequence, as pairs of indices."""
     head = 0
     while head < min(len(a), len(b)) and a[head] == b[head]:

@@ -25,6 +25,15 @@ def places(names: Iterable[str]) -> str:
     return ", ".join(others)
 
 
+def symbols(names: Iterable[str]) -> str:
+    """Symbols, those that end in a number drawn together: "vector_0-2, 5"."""
+    found: dict[str, list[int]] = {}
+    for name in names:
+        head, _, tail = name.rpartition("_")
+        found.setdefault(f"{head}_" if tail.isdecimal() else name, []).extend([int(tail)] if tail.isdecimal() else [])
+    return ", ".join(head + numbers(tails) for head, tails in found.items())
+
+
 def sentence(row: Data) -> str:
     """What the row says, without its place: "clause high_ip removed: when regs.ip < USER_END"."""
     what, kind = row["what"], row["kind"]
@@ -81,12 +90,16 @@ def layout_lines(delta: Data) -> list[str]:
 
 
 def effects_lines(effects: Data, paint: Any = lambda _, x: x, verbose: bool = False) -> list[str]:
-    out = ["generated code                     configuration    instructions          bytes        stack"]
+    out = ["generated code                    instructions          bytes          stack  configurations"]
     for s in effects["stubs"]:
         cells = [_delta(s, key) for key in ("instructions", "bytes", "stack")]
-        out.append(f"  {s['name'][:32]:32} {s['configuration'][:16]:16} {cells[0]:>12} {cells[1]:>14} {cells[2]:>12}")
-        if verbose:
-            out += [paint(x["mark"], f"    {x['mark']} {x['text']}") for x in s["lines"]]
+        out.append(f"  {symbols(s['names'])[:32]:32}{cells[0]:>12} {cells[1]:>14} {cells[2]:>14}  {', '.join(s['configurations'])}")
+        step = None
+        for x in s["lines"] if verbose else ():
+            if x["step"] != step:
+                step = x["step"]
+                out.append(f"      ; {printable(step)}")
+            out.append(paint(x["mark"], f"    {x['mark']} {x['text']}"))
     if not effects["stubs"]:
         out = ["generated code: no instruction differs"]
     return out + [f"  {c['file']}: {c['added']} lines added, {c['removed']} removed" for c in effects["c"]]
@@ -102,7 +115,7 @@ def _delta(stub: Data, key: str) -> str:
 def same_lines(same: Data) -> list[str]:
     out = ["behaviour of the machine code:"]
     for s in same["stubs"]:
-        out.append(f"  {s['verdict']:10} {s['name']} ({s['configuration']})" + (f": {s['detail']}" if s["detail"] else ""))
+        out.append(f"  {s['verdict']:10} {symbols(s['names'])} ({', '.join(s['configurations'])})" + (f": {s['detail']}" if s["detail"] else ""))
         if s["state"]:
             out.append("             for example with " + ", ".join(f"{k} = {v:#x}" for k, v in s["state"].items()))
     return [*out, f"  {same['conclusion']}"]

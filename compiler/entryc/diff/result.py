@@ -8,10 +8,10 @@
     accepted     [{row as above, reason}]: rows that the suppression file covers
     unused       [{rule, where, what}]: its tables that cover no row
     layout       [{name, old_size, new_size, lines: [{mark, name, old: [offset, size] or null, new}]}] of frames and blocks that differ
-    effects      null unless asked for: {stubs: [{name, configuration, old: {instructions, bytes, stack}, new, lines: [{mark, text, step}]}],
+    effects      null unless asked for: {stubs: [{names, configurations, old: {instructions, bytes, stack}, new, lines: [{mark, text, step}]}],
                  c: [{file, added, removed}]}
-    same         null unless asked for: {configurations: [name], stubs: [{name, configuration, verdict, detail, state: {name: value}}], conclusion}
-                 verdict: same bytes, proved, differs, unknown
+    same         null unless asked for: {configurations: [name], stubs: [{names, configurations, verdict, detail, state: {name: value}}], conclusion};
+                 only entry points and routines whose code differs; verdict: proved, differs, unknown
     summary      {breaking, risky, compatible: count, accepted: count, categories: {name: count}, text: the line that text output ends with}
 """
 

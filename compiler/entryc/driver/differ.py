@@ -10,13 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..diff import render
+from ..diff.effects import Made, effects
+from ..diff.refactoring import same, symbol_names, weighed
 from ..diff.result import Comparison, Data, as_data, compared, worst
 from ..diff.rules import LEVELS, RULES
 from ..diff.sides import NotComparable, Side, against, loaded
 from ..diff.suppress import BadFile, read
+from ..emit.handlers import emit_handlers
+from ..emit.header import emit_header
+from ..emit.init import emit_init
+from ..emit.notice import notice
 from ..model.spec import Spec
-from ..source.finding import render_text
+from ..plan.plan import plan_spec
+from ..source.finding import Findings, render_text
 from . import output
+from .assembled import assemble_flat_images
 
 FORMATS = ("text", "json", "markdown", "html", "changelog")
 FAIL = ("breaking", "risky", "any")
@@ -73,7 +81,40 @@ def _sides(asked: Asked) -> tuple[Side, Side]:
 
 def _compared(old: Spec, new: Spec, asked: Asked, accepted: Sequence[object]) -> tuple[Data, Comparison]:
     result = compared(old, new, list(accepted))         # type: ignore[arg-type]
+    if asked.effects or asked.prove:
+        _code(result, asked)
     return as_data(result), result
+
+
+def _code(result: Comparison, asked: Asked) -> None:
+    """What takes the generated code of both: effects, and the proof that it behaves alike."""
+    sides = []
+    for name, spec in (("old", result.old), ("new", result.new)):
+        if spec.target != "bare":
+            raise NotComparable(name, f"nothing is generated for target {spec.target}: --effects and --prove compare generated code")
+        if asked.configuration is not None and asked.configuration not in spec.configurations:
+            raise NotComparable(name, f"it has no configuration '{asked.configuration}'; known: {', '.join(spec.configurations)}")
+        try:
+            sides.append(_made(spec, asked.configuration))
+        except Findings as stop:
+            raise NotComparable(name, stop.findings[0].message, stop.findings) from None
+    old, new = sides
+    names = {s: o for s, o in symbol_names(result.old, result.new).items() if s != o}
+    found = effects(old, new, names, asked.configuration)
+    result.effects = found if asked.effects else None
+    if asked.prove:
+        result.same = same(old, new, names, asked.configuration)
+        if asked.configuration is None:
+            result.rows = weighed(result.rows, result.same)
+
+
+def _made(spec: Spec, only: str | None) -> Made:
+    """Plan, assemble and render one revision."""
+    code = plan_spec(spec)
+    wanted = {n: c for n, c in spec.configurations.items() if only in (None, n)}
+    texts = {"entry.c": emit_handlers(spec), "entry.h": emit_header(spec, code), "entry_init.c": emit_init(spec)}
+    head = notice(spec, "/* {} */")
+    return Made(spec, code, assemble_flat_images(spec, code, wanted), {n: t.replace(head, "") for n, t in texts.items()})
 
 
 def _write(data: Data, asked: Asked) -> None:

@@ -68,6 +68,8 @@ class Run:
         self.claims: list[Claim] = []
         self.not_checked: list[str] = []
         self.exits_done: set[tuple[Any, ...]] = set()
+        self.ways_out: list[tuple[str, tuple[Any, ...]]] = []   # (entry point, key of an exit that it takes)
+        self.made: Callable[[Arrivals, Outline, str], Returns] = Returns        # who makes the claims of an outline
         self.covered: set[int] = set()          # addresses of the instructions that some path ran
         self.unwinder: Unwinder | None = None
         self.starts: list[State] | None = [] if keep else None      # the states that stretches of code were run from
@@ -131,7 +133,7 @@ class Run:
                 continue
             try:
                 for label, start in self.arrivals.event(path, origin, arrival, self.address(path)):
-                    claims = Returns(self.arrivals, way, stub + (f", {label}" if label else ""))
+                    claims = self.made(self.arrivals, way, stub + (f", {label}" if label else ""))
                     self.machine.may_fault = self.fault(claims, path.span)
                     if way.stages:
                         self.stages(way, claims, start)
@@ -289,6 +291,7 @@ class Run:
             states = tuple(self.machine.read(ending.state, m.register) for name in self.spec.keeps.get(target.contract, ())
                            for ms in self.spec.states[name].values.values() for m in ms if m.register)
             key = (pc, address, sp, kept, states, exit.path.name, exit.index, exit.symbol, way.origin, way.arrival, target.contract)
+            self.ways_out.append((claims.stub, key))
             if key in self.exits_done:
                 continue
             self.exits_done.add(key)
@@ -387,7 +390,7 @@ class Run:
 
     def routine(self, path: Path) -> None:
         way = outline(self.spec, path, "user", self.configuration)
-        claims = Returns(self.arrivals, way, path.name)
+        claims = self.made(self.arrivals, way, path.name)
         self.machine.may_fault = self.fault(claims, path.span)
         for exit in way.exits:
             start, address = self.arrivals.routine(path, self.image.symbols[path.name], exit)
