@@ -31,7 +31,7 @@ def symbols(names: Iterable[str]) -> str:
     for name in names:
         head, _, tail = name.rpartition("_")
         found.setdefault(f"{head}_" if tail.isdecimal() else name, []).extend([int(tail)] if tail.isdecimal() else [])
-    return ", ".join(head + numbers(tails) for head, tails in found.items())
+    return ", ".join(head + numbers(tails) if len(tails) != 2 else f"{head}{tails[0]}, {head}{tails[1]}" for head, tails in found.items())
 
 
 def sentence(row: Data) -> str:
