@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Generator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,14 @@ SPECS = ROOT / "specs"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="rewrite out/ from the specs instead of comparing")
+
+
+@lru_cache(maxsize=16)
+def kernel(variant: str) -> Path:
+    """The folder with the objects of a variant of Linux, built if need be."""
+    done = subprocess.run([str(ROOT / ".ci" / "kernel"), variant], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Path(done.stdout.splitlines()[-1].split(" ", 1)[1])
 
 
 @pytest.fixture

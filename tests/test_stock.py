@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections import Counter
 from functools import lru_cache
-from pathlib import Path
 
 import pytest
-from conftest import ROOT, SPECS
+from conftest import SPECS, kernel
 from entryc.image.elf import Binary, read_binary
 from entryc.image.image import Image
 from entryc.model.build import load_spec
@@ -29,14 +27,6 @@ CONFIGURATIONS = ("none", "pti", "pti_pcid", "intel", "amd")
 CLASSES = {"register", "return", "slot", "stack", "state", "system", "argument", "legality"}
 NEAR = ("entry_SYSCALL_64", "entry_SYSCALL_compat", "entry_SYSENTER_compat", "asm_exc_general_protection", "asm_exc_page_fault", "asm_exc_divide_error",
         "asm_exc_int3", "asm_exc_debug", "asm_exc_double_fault", "asm_int80_emulation", "asm_sysvec_thermal", "vector_32", "vector_235")
-
-
-@lru_cache(maxsize=8)
-def kernel(variant: str) -> Path:
-    """The folder with a variant's objects."""
-    done = subprocess.run([str(ROOT / ".ci" / "kernel"), variant], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Path(done.stdout.splitlines()[-1].split(" ", 1)[1])
 
 
 @lru_cache(maxsize=8)

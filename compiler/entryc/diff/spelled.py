@@ -147,7 +147,8 @@ def clause(c: Clause) -> str:
 
 
 def work_row(r: WorkRow) -> str:
-    return f"{' | '.join(r.flags)} -> {call(r.call)}" + (" clears first" if r.clears_first else "")
+    tail = " clears first" * r.clears_first + " alone" * r.alone
+    return f"{' | '.join(r.flags)} -> {call(r.call)}{tail}" + ("" if r.irqs_on is None else f" irqs {'on' if r.irqs_on else 'off'}")
 
 
 def ranges(rows: tuple[tuple[int, int], ...]) -> str:

@@ -173,13 +173,15 @@ TABLE: dict[type, Shape] = {
                     P.titled("choice"), place=True),
 
     # ---- C ----
-    M.Hook: Shape({"name": KEY, "result": _leaf("", "result"), "params": _by(P.params), "meaning": REASON, "span": SPAN}, P.named(), P.titled("hook")),
+    M.Hook: Shape({"name": KEY, "result": _leaf("", "result"), "params": _by(P.params), "meaning": REASON, "span": SPAN,
+                   "symbols": _leaf("D028", "function that stands for it")}, P.named(), P.titled("hook")),
     M.CallText: Shape({"name": _leaf("", "function"), "arguments": _leaf("", "arguments"), "span": SPAN},
                       lambda c, names: (c.name,), lambda c: "", shown=lambda o, _: words.call(o)),
     M.Bracket: Shape({"name": KEY, "enter": Part("list", "D123", title="entering"),
                       "leave": Part("list", "D123", title="leaving"), "span": SPAN}, P.named("bracket"),
                      P.titled("bracket"), place=True),
-    M.WorkRow: Shape({"flags": _set("D127", "flag"), "call": INSIDE, "clears_first": _leaf("D131", "flag is cleared first"), "span": SPAN},
+    M.WorkRow: Shape({"flags": _set("D127", "flag"), "call": INSIDE, "clears_first": _leaf("D131", "flag is cleared first"), "span": SPAN,
+                      "alone": _leaf("D129", "only work of its pass"), "irqs_on": _leaf("D128", "interrupts on")},
                      lambda r, names: (r.call.name,), lambda r: f"work {r.call.name}", "D125", order="D126", shown=lambda o, _: spelled.work_row(o)),
     M.Work: Shape({"name": KEY, "flags": _leaf("D132", "flag set"), "read": INSIDE, "clear": _leaf("D132", "hook that clears flags"),
                    "condition": _leaf("D130", "condition"), "repeat": _leaf("D129", "repeated until nothing is left"),

@@ -108,7 +108,12 @@ def _header(file: SourceFile, path: Path, items: list[Item], collector: Collecto
     if not licence.replace("-", "").replace(".", "").replace(" ", "").isalnum():
         collector.error("E211", "the licence is not an SPDX expression", span_of(*found["license"]), 'for example: license "MIT"')
     collector.stop_if_failed()
-    return Spec(path.stem, file, load_arch(name), target, licence)
+    arch = load_arch(name)
+    if target == "bare" and not arch.returns:
+        collector.error("E309", f"no code can be made for {arch.title}: its description has no return instruction", span_of(*found["target"]),
+                        "write: target existing, or target linux, to describe code that exists")
+        collector.stop_if_failed()
+    return Spec(path.stem, file, arch, target, licence)
 
 
 class _Builder:

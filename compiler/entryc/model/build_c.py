@@ -64,7 +64,8 @@ class _CSide:
                     self.context.error("E202", f"'{param_name}' is a word of C", self.context.span(param))
                 params.append((str(param_type), str(param_name)))
         strings = tokens(node, "STRING")
-        self.spec.hooks[name] = Hook(name, result, tuple(params), text_of(strings[0]) if strings else "", span)
+        symbols = tuple(str(t) for row in trees(node, "hook_is") for t in tokens(row, "NAME"))
+        self.spec.hooks[name] = Hook(name, result, tuple(params), text_of(strings[0]) if strings else "", span, symbols)
 
     def call(self, node: Node) -> CallText:
         """A call of a hook, its arguments counted."""
@@ -118,7 +119,9 @@ class _CSide:
             clears = bool(tokens(row, "CLEARS"))
             if clears and not clear:
                 self.context.error("E255", "nothing says how a flag is cleared", self.context.span(row), f"write: work {name} of {flags} read … clear HOOK")
-            rows.append(WorkRow(names, self.call(trees(row, "c_call")[0]), clears, self.context.span(row)))
+            irqs = [str(t) == "on" for t in tokens(row, "ONOFF")]
+            rows.append(WorkRow(names, self.call(trees(row, "c_call")[0]), clears, self.context.span(row), bool(tokens(row, "ALONE")),
+                                irqs[0] if irqs else None))
         self.spec.works[name] = Work(name, flags, read, clear[0] if clear else None,
                                      self.condition(condition) if condition is not None else None,
                                      str(tokens(body, "PASS")[0]) == "repeat", str(tokens(body, "ONOFF")[0]) == "on", tuple(rows), span)

@@ -384,6 +384,9 @@ def _described(spec: Spec, collector: Collector) -> None:
     rows += [("a symbol", s.span) for s in spec.symbols.values()]
     rows += [("a word at a symbol", c.span) for m in spec.memories.values() for c in m.cells.values() if c.symbol is not None]
     rows += [("an op that runs only sometimes, that writes slots or that returns", o.span) for o in spec.ops.values() if o.when or o.writes or o.returns]
+    rows += [("the symbol of a hook", h.span) for h in spec.hooks.values() if h.symbols]
+    rows += [("work that is done alone, or with interrupts of its own", r.span) for w in spec.works.values() for r in w.rows
+             if r.alone or r.irqs_on is not None]
     for path in spec.paths.values():
         if path.placed:
             rows.append(("a place of an entry point", path.span))

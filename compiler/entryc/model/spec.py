@@ -225,13 +225,17 @@ class Choice:
 
 @dataclass(frozen=True)
 class Hook:
-    """A C function that the kernel supplies. Types: u8..u64, s64, bool, void, or the name of a frame or memory (a pointer)."""
+    """A C function that the kernel supplies. Types: u8..u64, s64, bool, void, or the name of a frame or memory (a pointer).
+
+    `symbols`: of a kernel that exists, the functions that stand for it, in the order called; empty: its own name.
+    """
 
     name: str
     result: str
     params: tuple[tuple[str, str], ...]         # (type, name)
     meaning: str
     span: Span
+    symbols: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -255,12 +259,17 @@ class Bracket:
 
 @dataclass(frozen=True)
 class WorkRow:
-    """flag -> call; the flag is cleared before the call when `clears_first`."""
+    """flag -> call; the flag is cleared before the call when `clears_first`.
+
+    Of a kernel that exists: `alone`, nothing else is done in a pass that does it; `irqs_on`, where that is not as in the rest of the pass.
+    """
 
     flags: tuple[str, ...]
     call: CallText
     clears_first: bool
     span: Span
+    alone: bool = False
+    irqs_on: bool | None = None
 
 
 @dataclass(frozen=True)
