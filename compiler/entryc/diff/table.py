@@ -10,10 +10,10 @@
 
 from __future__ import annotations
 
-from ..model import inline as I
+from ..model import inline as L
 from ..model import spec as M
 from ..model import steps as S
-from ..model import surroundings as A
+from ..model import surroundings as W
 from ..model.expr import show
 from . import parts as P
 from . import spelled, words
@@ -99,25 +99,25 @@ TABLE: dict[type, Shape] = {
     M.Transition: Shape({"before": KEY, "after": KEY, "form": _leaf("", "instruction"), "span": SPAN,
                          "operand": _leaf("", "word that it reads"), "inline": _leaf("", "op", "inline")},
                         P.transition_keys, lambda t: f"{t.before} -> {t.after}", shown=lambda o, _: spelled.transition(o)),
-    A.Meaning: Shape({"place": _leaf("", "bits"), "value": _leaf("", "value"), "guard": GUARD},
+    W.Meaning: Shape({"place": _leaf("", "bits"), "value": _leaf("", "value"), "guard": GUARD},
                      P.meaning_keys, lambda m: str(m.register), shown=lambda o, _: spelled.meaning(o)),
-    A.StateNeed: Shape({"subject": _leaf("", "state", "state"), "value": _by(P.value_of_subject), "guard": GUARD, "span": SPAN,
+    W.StateNeed: Shape({"subject": _leaf("", "state", "state"), "value": _by(P.value_of_subject), "guard": GUARD, "span": SPAN,
                         "but": _leaf("", "registers left out")}, P.need_keys, lambda n: str(n.subject), shown=lambda o, _: spelled.need(o)),
-    A.Region: Shape({"name": KEY, "needs": _set(), "loads": INSIDE, "span": SPAN}, P.named("region"), P.titled("region")),
-    A.Assume: Shape({"condition": _leaf("", "condition"), "reason": REASON, "guard": GUARD, "span": SPAN},
+    W.Region: Shape({"name": KEY, "needs": _set(), "loads": INSIDE, "span": SPAN}, P.named("region"), P.titled("region")),
+    W.Assume: Shape({"condition": _leaf("", "condition"), "reason": REASON, "guard": GUARD, "span": SPAN},
                     lambda a, names: (plain(a.condition, names), a.reason), lambda a: f"assume {show(a.condition)}"),
-    A.SymbolAt: Shape({"name": KEY, "kind": _leaf("", "kind"), "inside": _leaf("", "function"), "span": SPAN}, P.named(), P.titled("symbol")),
-    A.Boundary: Shape({"name": KEY, "origin": _leaf("", "origin"), "numbers": _leaf("", "vectors"), "condition": _leaf("", "test"),
+    W.SymbolAt: Shape({"name": KEY, "kind": _leaf("", "kind"), "inside": _leaf("", "function"), "span": SPAN}, P.named(), P.titled("symbol")),
+    W.Boundary: Shape({"name": KEY, "origin": _leaf("", "origin"), "numbers": _leaf("", "vectors"), "condition": _leaf("", "test"),
                        "arrive": _set("D035"), "leave": _set("D036"), "region": _leaf("", "region of the stack", "region"),
                        "guard": GUARD, "span": SPAN, "kind": _leaf("", "kind of its decision")}, P.named("boundary"), P.titled("boundary"), place=True),
-    A.Op: Shape({"name": KEY, "symbol": _leaf("", "symbol"), "needs": _set("D039", "need"), "clobbers": _leaf("", "registers that it overwrites"),
+    W.Op: Shape({"name": KEY, "symbol": _leaf("", "symbol"), "needs": _set("D039", "need"), "clobbers": _leaf("", "registers that it overwrites"),
                  "sets": _set(), "writes": _leaf("", "slots that it writes"), "returns": _leaf("", "returns"), "promises": _by(P.promises),
                  "when": _leaf("", "runs when"), "guard": GUARD, "span": SPAN}, P.named("op"), P.titled("called code")),
-    I.Inline: Shape({"name": KEY, "keeping": _skip("a local name: that there is one shows in the steps"), "using": _leaf("D097", "scratch registers"),
+    L.Inline: Shape({"name": KEY, "keeping": _skip("a local name: that there is one shows in the steps"), "using": _leaf("D097", "scratch registers"),
                      "steps": _list(), "guard": GUARD, "span": SPAN}, P.named("inline"), P.titled("op"), local=P.op_locals, place=True),
-    I.OpSet: _op_step(place=_leaf("", "place"), value=_leaf()),
-    I.OpInsn: _op_step(form=_leaf("", "instruction"), arguments=_leaf("", "operands")),
-    I.OpDecide: _op_step(kind=_leaf("", "kind of decision"), condition=_leaf("", "test"), steps=_list()),
+    L.OpSet: _op_step(place=_leaf("", "place"), value=_leaf()),
+    L.OpInsn: _op_step(form=_leaf("", "instruction"), arguments=_leaf("", "operands")),
+    L.OpDecide: _op_step(kind=_leaf("", "kind of decision"), condition=_leaf("", "test"), steps=_list()),
 
     # ---- stacks and frames ----
     M.Stack: Shape({"name": KEY, "top": _leaf("", "word with its top"), "entered": _leaf("", "hardware stack"), "size": _leaf("D043", "size"), "span": SPAN,
@@ -148,7 +148,7 @@ TABLE: dict[type, Shape] = {
     S.Label: _step("D087", name=_leaf("", "name")),
     S.Call: _step("D088", callee=_leaf("", "function", "handler"), arguments=_leaf("", "arguments"), contract=_leaf("D039", "contract", "contract"),
                   binds=_leaf("D091", "what the result decides"), move=INSIDE, setting=_leaf("", "slot that is set")),
-    A.Move: Shape({"frame": _leaf("", "frame that moves"), "stack": _leaf("D081", "stack that the frame goes to", "stack"),
+    W.Move: Shape({"frame": _leaf("", "frame that moves"), "stack": _leaf("D081", "stack that the frame goes to", "stack"),
                    "but": _leaf("", "slots that are found elsewhere"), "at": _leaf("", "where they are found")}, P.only, lambda m: ""),
     S.Jump: _step("D089", callee=_leaf("", "function", "handler"), arguments=_leaf("", "arguments"), contract=_leaf("D039", "contract", "contract")),
     S.Goto: _step("D090", path=_leaf("", "path", "path")),
