@@ -125,7 +125,8 @@ class _Comparison:
         node = a if a is not None else b
         assert node is not None
         kind = "changed" if kind in ("raised", "lowered") and kind not in rule.levels else kind
-        what = ": ".join([*at.titles, node.title] if node.title else at.titles) or node.shown
+        called = node.title or (node.shown if kind == "moved" else "")
+        what = ": ".join([*at.titles, called] if called else at.titles) or node.shown
         self.rows.append(Row(rule, kind, (at.place,) if at.place else (), what, old, new,
                              (a.span if a is not None else None) or at.spans[0], (b.span if b is not None else None) or at.spans[1],
                              pair=(a.source if a is not None else None, b.source if b is not None else None), owner=at.owner))

@@ -28,6 +28,8 @@ def look_closer(rows: list[Row], old: Spec, new: Spec) -> list[Row]:
             row = _clause(row, old, new, solver)
         elif row.rule.code == "D007" and row.kind == "changed":
             row = _bits(row, old, new)
+        elif row.rule.code == "D121" and old.target != "bare" and new.target != "bare":
+            row = replace(row, weight=(row.category, LEVELS[2]))       # descriptions: the kernel has them already
         out.append(row)
     return _together(out)
 

@@ -75,6 +75,11 @@ def promises(walker: Walker, owner: Any, value: tuple[tuple[Expr, str], ...], ru
     yield leaf(tuple(sorted(why for _, why in value)), "D191", "reasons", "explanation", walker.names)
 
 
+def own_irqs(walker: Walker, owner: Any, value: bool | None, rule: str) -> Iterable[Node]:
+    """The interrupt state of one row of exit work."""
+    yield leaf("as in the rest of the pass" if value is None else "on" if value else "off", rule, "irqs_on", "interrupts", walker.names, span=owner.span)
+
+
 def arms(walker: Walker, owner: CStep, value: Any, rule: str) -> Iterable[Node]:
     """The arms of a dispatch, told apart by the values that lead to them."""
     rows: list[Node] = []

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..model.inline import Inline
 from ..model.spec import Spec
 from .table import TABLE
-from .tree import Part, Walker
+from .tree import Part, Shape, Walker
 from .words import Names
 
 
@@ -19,7 +18,7 @@ def spaces(spec: Spec) -> dict[str, Mapping[str, Any]]:
             "path": {n: p for n, p in spec.paths.items() if p.kind != "entry"}, "handler": spec.handlers}
 
 
-def pair_names(old: Spec, new: Spec) -> tuple[Names, Names]:
+def pair_names(old: Spec, new: Spec, table: Mapping[type, Shape] = TABLE) -> tuple[Names, Names]:
     """The names of both sides in terms of the old one's."""
     known: dict[tuple[str, str], str] = {}
     mine, theirs = spaces(old), spaces(new)
@@ -29,18 +28,18 @@ def pair_names(old: Spec, new: Spec) -> tuple[Names, Names]:
         a, b = Names(old, blank=frozenset(lost)), Names(new, blank=frozenset(found))
         by_text: dict[tuple[str, str], list[str]] = {}
         for space, name in sorted(lost, key=lambda k: list(mine[k[0]]).index(k[1])):
-            by_text.setdefault((space, _content(space, mine[space][name], a)), []).append(name)
+            by_text.setdefault((space, _content(space, mine[space][name], a, table)), []).append(name)
         for space, name in sorted(found, key=lambda k: list(theirs[k[0]]).index(k[1])):
-            left = by_text.get((space, _content(space, theirs[space][name], b)))
+            left = by_text.get((space, _content(space, theirs[space][name], b, table)))
             if left:
                 known[(space, name)] = left.pop(0)
     known |= _values(old, new, known)
     return Names(old), Names(new, known)
 
 
-def _content(space: str, value: Any, names: Names) -> str:
-    walker = Walker(TABLE, names)
-    if type(value) in TABLE:
+def _content(space: str, value: Any, names: Names, table: Mapping[type, Shape]) -> str:
+    walker = Walker(table, names)
+    if type(value) in table:
         return "; ".join(c.text for c in walker.item(value, "", "?").children if c.keys[0] not in ("name", "reason"))
     return walker.collection(value, Part("set"), "", "?", None).text
 
@@ -63,5 +62,3 @@ def _values(old: Spec, new: Spec, known: dict[tuple[str, str], str]) -> dict[tup
                 out[(space, value)] = same
     return out
 
-
-__all__ = ["Inline", "pair_names", "spaces"]

@@ -22,6 +22,7 @@ from typing import Any
 
 from .. import __version__
 from ..model.spec import Spec
+from .across import ACROSS, weighed_across
 from .compare import Row, compare
 from .layout import Delta, deltas
 from .notes import look_closer
@@ -50,13 +51,16 @@ class Comparison:
 
 
 def compared(old: Spec, new: Spec, accepted: list[Accepted] | None = None) -> Comparison:
-    """Rows of two specs for one CPU, worst level first, each level in the order of the model."""
-    names = pair_names(old, new)
-    trees = [Walker(TABLE, n).spec(n.spec) for n in names]
-    rows = look_closer(compare(trees[0], trees[1]), old, new)
+    """Rows of two specs, worst level first, each level in the order of the model. Of two CPUs, what means something on any."""
+    one_cpu = old.arch is new.arch
+    table = TABLE if one_cpu else ACROSS
+    names = pair_names(old, new, table)
+    trees = [Walker(table, n).spec(n.spec) for n in names]
+    found = compare(trees[0], trees[1])
+    rows = look_closer(found, old, new) if one_cpu else weighed_across(found)
     rows.sort(key=lambda r: LEVELS.index(r.level))
     stay, gone, unused = sorted_out(rows, accepted or [])
-    return Comparison(old, new, stay, gone, unused, deltas(old, new))
+    return Comparison(old, new, stay, gone, unused, deltas(old, new) if one_cpu else [])
 
 
 def worst(rows: list[Row]) -> str | None:

@@ -46,7 +46,7 @@ SEEN, C_ABI, SAFE, DOES, CODE, LOOKS = CATEGORIES
 
 RULES = _table(
     # ---- the spec as a whole ----
-    Rule("D001", "CPU", DOES, _levels(B, B, B), "The spec is for another CPU: nothing of the old one fits."),
+    Rule("D001", "CPU", CODE, _levels(C, C, C), "The specs are for two CPUs: only what they mean on any CPU is compared."),
     Rule("D002", "target", DOES, _levels(B, B, B), "What the spec describes: code to be made, code that exists, Linux."),
     Rule("D003", "licence", CODE, _levels(C, C, C), "The licence of the files that are written."),
     Rule("D004", "feature", C_ABI, _levels(C, B, R),
@@ -158,6 +158,7 @@ RULES = _table(
     Rule("D130", "condition of exit work", DOES, _levels(R, R, R), "When work is looked for at all, such as preemption of kernel code."),
     Rule("D131", "one-shot flag", DOES, _levels(R, R, R), "The flag is cleared before its work is done, so that a later request is not lost."),
     Rule("D132", "access to flags", DOES, _levels(R, R, R), "The hooks that read and clear flags."),
+    Rule("D133", "function that stands for a hook", CODE, _levels(C, C, C), "In a kernel that exists: which function a description means."),
     Rule("D135", "system call table", SEEN, _levels(C, B, B), "The numbers that user code may call."),
     Rule("D136", "system call", SEEN, _levels(C, B, B), "The function behind a number, and how many arguments it gets."),
     Rule("D137", "registers of a system call", SEEN, _levels(B, B, B), "Where user code passes number and arguments, and finds the result."),

@@ -66,7 +66,7 @@ GUARD = _leaf("", "applies when")
 TABLE: dict[type, Shape] = {
     M.Spec: Shape({
         "name": _skip("the name of the file"), "source": _skip("the text of the file"), "used": _skip("which files the text lies in"),
-        "arch": _skip("two CPUs are compared by across.py; one CPU is the same on both sides"),
+        "arch": _skip("the same on both sides; two CPUs are compared by across.py"),
         "target": _leaf("D002", "target"), "license": _leaf("D003", "licence"),
         "features": _set("D004"), "configurations": _set("D005"), "constants": _set("D006", "constant"), "setup": _set("D007", "set-up value"),
         "memories": _set("D010"), "states": _set("D020"), "after_decision": _by(P.after_decision, "D024"),
@@ -174,16 +174,17 @@ TABLE: dict[type, Shape] = {
 
     # ---- C ----
     M.Hook: Shape({"name": KEY, "result": _leaf("", "result"), "params": _by(P.params), "meaning": REASON, "span": SPAN,
-                   "symbols": _leaf("D028", "function that stands for it")}, P.named(), P.titled("hook")),
+                   "symbols": _leaf("D133", "function that stands for it")}, P.named(), P.titled("hook")),
     M.CallText: Shape({"name": _leaf("", "function"), "arguments": _leaf("", "arguments"), "span": SPAN},
                       lambda c, names: (c.name,), lambda c: "", shown=lambda o, _: words.call(o)),
     M.Bracket: Shape({"name": KEY, "enter": Part("list", "D123", title="entering"),
                       "leave": Part("list", "D123", title="leaving"), "span": SPAN}, P.named("bracket"),
                      P.titled("bracket"), place=True),
     M.WorkRow: Shape({"flags": _set("D127", "flag"), "call": INSIDE, "clears_first": _leaf("D131", "flag is cleared first"), "span": SPAN,
-                      "alone": _leaf("D129", "only work of its pass"), "irqs_on": _leaf("D128", "interrupts on")},
+                      "alone": _leaf("D126", "only work of its pass"), "irqs_on": _by(P.own_irqs, "D128")},
                      lambda r, names: (r.call.name,), lambda r: f"work {r.call.name}", "D125", order="D126", shown=lambda o, _: spelled.work_row(o)),
-    M.Work: Shape({"name": KEY, "flags": _leaf("D132", "flag set"), "read": INSIDE, "clear": _leaf("D132", "hook that clears flags"),
+    M.Work: Shape({"name": KEY, "flags": _leaf("D132", "flag set"), "read": Part("inside", "D132", title="look at the flags"),
+                   "clear": _leaf("D132", "hook that clears flags"),
                    "condition": _leaf("D130", "condition"), "repeat": _leaf("D129", "repeated until nothing is left"),
                    "irqs_on": _leaf("D128", "interrupts on"), "rows": _list("D125"), "span": SPAN}, P.named("work"), P.titled("exit work"), place=True),
     M.Syscall: Shape({"number": KEY, "name": _leaf("", "function"), "count": _leaf("", "arguments"), "span": SPAN},

@@ -146,7 +146,10 @@ class Walker:
         if part.how == "leaf":
             return [leaf(value, rule, name, part.title, self.names, part.space, span)]
         if part.how == "inside":
-            return [] if value is None else [self.item(value, rule, name)]
+            if value is None:
+                return []
+            item = self.item(value, rule, name)
+            return [replace(item, title=part.title) if part.title else item]
         return [self.collection(value, part, rule, name, span)]
 
     def collection(self, value: Any, part: Part, rule: str, name: str, span: Span | None) -> Node:

@@ -88,6 +88,8 @@ def _compared(old: Spec, new: Spec, asked: Asked, accepted: Sequence[object]) ->
 
 def _code(result: Comparison, asked: Asked) -> None:
     """What takes the generated code of both: effects, and the proof that it behaves alike."""
+    if result.old.arch is not result.new.arch:
+        raise NotComparable("new", "it is for another CPU: --effects and --prove compare code of one CPU")
     sides = []
     for name, spec in (("old", result.old), ("new", result.new)):
         if spec.target != "bare":
