@@ -103,6 +103,7 @@ class Case:
     finalized: bool = True
     clears: dict[str, int] = field(default_factory=dict)        # function -> flags that its work takes away
     raises: dict[str, int] = field(default_factory=dict)        # function -> flags that come up while it runs the first time
+    effects: dict[str, Callable[[unicorn.Uc], None]] = field(default_factory=dict)      # function -> what it does
 
 
 class Image:
@@ -137,7 +138,7 @@ class Image:
 
     def round_trip(self, case: Case) -> tuple[list[Event], list[Event], list[bool]]:
         """(calls on the way in, calls on the way out, interrupt state at each read of the flags on the way out)."""
-        run = _Run(self, case)
+        run = Machine(self, case)
         if self.plan.leave:
             run.function(self.plan.enter[case.origin], run.regs)
             state, inward = run.uc.reg_read(self.cpu.result), run.take()
@@ -150,7 +151,7 @@ class Image:
         return events[:marks[0]], events[marks[-1] + 1:], run.reads
 
 
-class _Run:
+class Machine:
     """One machine, one round trip."""
 
     def __init__(self, image: Image, case: Case) -> None:
@@ -197,6 +198,7 @@ class _Run:
             uc.mem_write(TASK + 12, struct.pack("<I", 1 - asked))
         for name in ("hardirqs_enabled", "hardirq_context", "lockdep_recursion", "this_cpu_off"):
             self.word(name, 0)
+        self.word("cpu_current_top_of_stack", STACK + 0x4000)
         self.word("tick_nohz_full_mask", *[(1 << 64) - 1] * 8)
         self.word("handle_arch_irq", self.image.outside["handle_the_interrupt"])
         self.word("__per_cpu_offset", *[0] * 64)
@@ -240,12 +242,16 @@ class _Run:
             uc.reg_write(cpu.sp, STACK + 0x3ff8)
         else:
             uc.reg_write(cpu.link_register, END)
-        try:
-            uc.emu_start(self.image.symbols[name], END, count=200000)
-        except unicorn.UcError as problem:
-            at = uc.reg_read(cpu.pc)
-            raise AssertionError(f"{name} stops at {at:#x}: {problem}; {bytes(uc.mem_read(at, 8)).hex()}; {self.events}") from None
+        self.start(name)
         assert uc.reg_read(cpu.pc) == END, f"{name} does not come back: {self.events[:20]}"
+
+    def start(self, name: str) -> None:
+        """Run from a symbol, to the end or to where a hook stops."""
+        try:
+            self.uc.emu_start(self.image.symbols[name], END, count=200000)
+        except unicorn.UcError as problem:
+            at = self.uc.reg_read(self.cpu.pc)
+            raise AssertionError(f"{name} stops at {at:#x}: {problem}; {bytes(self.uc.mem_read(at, 8)).hex()}; {self.events}") from None
 
     def take(self) -> list[Event]:
         out, self.events = self.events, []
@@ -264,6 +270,8 @@ class _Run:
         uc.mem_write(TASK, struct.pack("<Q", flags))
         if name != "__x86_return_thunk":
             uc.reg_write(self.cpu.result, 0)
+        if name in self.case.effects:
+            self.case.effects[name](uc)
         if self.cpu.link_register is None:
             sp = uc.reg_read(self.cpu.sp)
             uc.reg_write(self.cpu.pc, struct.unpack("<Q", uc.mem_read(sp, 8))[0])

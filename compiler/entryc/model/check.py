@@ -22,7 +22,8 @@ def _start(spec: Spec) -> Span:
 
 
 def _entries(spec: Spec, collector: Collector) -> None:
-    if not spec.of_kind("entry") and not spec.works:
+    excerpt = spec.target != "bare" and bool(spec.works or spec.methods)         # of a kernel that exists
+    if not spec.of_kind("entry") and not excerpt:
         collector.error("E270", "the spec has no entry point", _start(spec), "for example: vectors 0..255 { … }")
     for path in spec.of_kind("entry"):
         for origin in ("user", "kernel") if path.origin == "any" else (path.origin or "kernel",):
