@@ -15,6 +15,9 @@ from entryc.diff.compare import Row, mirrored
 from entryc.diff.render import whole
 from entryc.diff.result import Comparison, as_data, compared
 from entryc.model.build import load_spec
+from entryc.source.parse import parse
+from entryc.source.text import SourceFile
+from lark import Tree
 
 FOLDER = Path(__file__).parent / "diff"
 
@@ -95,3 +98,34 @@ def test_rows(case: Case, tmp_path: Path, update: bool) -> None:
 def test_there_are_enough_cases() -> None:
     assert len(cases()) >= 60
     assert len({c.name for c in cases()}) == len(cases())
+
+
+SHIPPED = sorted(p for p in SPECS.rglob("*.entry") if p.parent.name != "parts")
+
+
+def items(path: Path) -> list[str]:
+    """The text of each item of a spec, the items of used files in their place."""
+    file = SourceFile.read(path)
+    out: list[str] = []
+    for node in parse("entry", file).children:
+        assert isinstance(node, Tree)
+        text = file.text[node.meta.start_pos:node.meta.end_pos]
+        out += items(path.parent / text.split('"')[1]) if node.data == "use" else [text]
+    return out
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_text_gives_no_row(path: Path, tmp_path: Path) -> None:
+    """Comments, blank lines, indentation, and text that has moved to another file."""
+    old = load_spec(path)
+    assert compared(old, load_spec(path)).rows == []
+    rows = items(path)
+    assert len(rows) >= 4 or path.stem == "unikernel"
+    (tmp_path / path.name).write_text("# other\n\n" + "\n# words\n\n".join(r.replace("\n", "   # said so\n\t\t") for r in rows) + "\n")
+    assert compared(old, load_spec(tmp_path / path.name)).rows == []
+    front = [r for r in rows if r.split()[0] in ("language", "arch", "target", "license")]
+    rest = [r for r in rows if r not in front]
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "b.entry").write_text("\n".join(rest[len(rest) // 2:]) + "\n")
+    (tmp_path / path.name).write_text("\n".join([*front, *rest[:len(rest) // 2], 'use "deep/b.entry"']) + "\n")
+    assert compared(old, load_spec(tmp_path / path.name)).rows == []

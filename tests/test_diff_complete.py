@@ -122,7 +122,7 @@ def changes(value: Any, annotation: Any) -> list[Any]:
     optional = types.NoneType in typing.get_args(annotation)
     out: list[Any] = [None] if optional and value is not None else []
     if value is None:
-        return [{str: "new", int: 7, Expr: Num(7)}[options[0]]] if options[0] in (str, int, Expr) else []
+        return [{str: "new", int: 7, bool: False, Expr: Num(7)}[options[0]]] if options[0] in (str, int, bool, Expr) else []
     if isinstance(value, bool):
         out.append(not value)
     elif isinstance(value, int):

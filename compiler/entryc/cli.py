@@ -112,8 +112,12 @@ def _compare(options: argparse.Namespace) -> int:
         return differ.explain(options.code)
     if options.rules:
         return differ.rules()
-    return differ.diff(differ.Asked(tuple(options.paths), options.against, options.format, options.fail_on, options.accept, options.effects, options.prove,
-                                    options.configuration, options.output, options.verbose, options.quiet))
+    try:
+        return differ.diff(differ.Asked(tuple(options.paths), options.against, options.format, options.fail_on, options.accept, options.effects,
+                                        options.prove, options.configuration, options.output, options.verbose, options.quiet))
+    except Findings as stop:                    # 1 would say that the sides differ
+        sys.stderr.write(render_text(stop.findings))
+        return USAGE
 
 
 def _run(options: argparse.Namespace) -> int:
