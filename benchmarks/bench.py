@@ -65,6 +65,11 @@ def main() -> int:
         for count in (100, 200, 400):
             rows.append((f"verify --mutants {count}, without the proof itself", cpu([*verify, str(SPEC), "--mutants", str(count)]) - bare))
         rows.append(("build with assemblers and proofs", median([*entryc, str(SPEC), "-o", str(out)], max(1, rounds // 2))))
+        whole = ROOT / "specs" / "x86_64.entry"
+        compare = [sys.executable, "-m", "entryc", "diff", "-q"]
+        rows.append(("check of the whole spec", median([sys.executable, "-m", "entryc", "check", "-q", str(whole)], rounds)))
+        rows.append(("diff of the small spec and the whole one", median([*compare, str(SPEC), str(whole)], rounds)))
+        rows.append(("diff of the whole spec with itself", median([*compare, str(whole), str(whole)], rounds)))
         for count in (10, 100, 1000):
             spec = folder / f"grow{count}.entry"
             spec.write_text(routines(count))

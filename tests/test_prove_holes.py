@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SPECS, assemble, small_x86, spec_file
+from conftest import ROOT, SPECS, assemble, small_x86, spec_file
 from entryc.model.build import load_spec
 from entryc.model.spec import Spec
 from entryc.plan.plan import plan_spec
@@ -100,3 +101,16 @@ def test_every_step_has_a_claim(name: str, old: str, new: str, line: str, claim:
     assert prove(spec).green
     report = prove(spec, swap_lines(line, ["pushq $0x0"] if line.startswith("push") else []))
     assert claim in {v.claim.text for v in report.verdicts if v.verdict == "refuted"}
+
+
+def test_words_of_a_region(tmp_path: Path) -> None:
+    """A word of the per-CPU block that only the kernel's page table maps is not touched with the user's."""
+    file = tmp_path / "x86_64-small.entry"
+    file.write_text(spec_file("x86_64").read_text())
+    subprocess.run(["patch", "-s", str(file), str(ROOT / "examples" / "diff" / "pti.patch")], check=True)
+    text = file.read_text().replace("vectors 0..255 raised by user 3 4 {", "vectors 7..9 raised by user 9 {")
+    file.write_text(text)
+    assert prove(load_spec(file)).green
+    file.write_text(text.replace("    user_sp  : word\n", "    user_sp  : word in kernel\n"))
+    report = prove(load_spec(file))
+    assert any("percpu.user_sp needs table = kernel" in r.claim.detail for r in report.verdicts if r.verdict == "refuted")

@@ -62,9 +62,11 @@ def effects(old: Made, new: Made, names: Mapping[str, str], only: str | None = N
     found: dict[tuple[Any, ...], list[str]] = {}
     where: dict[tuple[Any, ...], list[str]] = {}
     for name, configuration in new.spec.configurations.items():
-        if name not in old.spec.configurations or only not in (None, name):
+        if only not in (None, name):
             continue
-        before = pieces(old, old.spec.configurations[name])
+        twin = _twin(old.spec, configuration)
+        before = pieces(old, twin)
+        label = name if twin.name == name else f"{name} (new, beside {twin.name})"
         after = {names.get(n, n): p for n, p in pieces(new, configuration).items()}
         for symbol in [*after, *(n for n in before if n not in after)]:
             a, b = before.get(symbol), after.get(symbol)
@@ -73,10 +75,16 @@ def effects(old: Made, new: Made, names: Mapping[str, str], only: str | None = N
                 found.setdefault(key, [])
                 where.setdefault(key, [])
                 found[key] += [symbol] if symbol not in found[key] else []
-                where[key] += [name] if name not in where[key] else []
+                where[key] += [label] if label not in where[key] else []
     stubs = [{"names": symbols, "configurations": where[key], "old": _numbers(key[0]), "new": _numbers(key[1]), "lines": _aligned(*key)}
              for key, symbols in found.items()]
     return {"stubs": stubs, "c": [row for name in sorted({*old.files, *new.files}) if (row := _lines(name, old.files.get(name, ""), new.files.get(name, "")))]}
+
+
+def _twin(old: Spec, configuration: Configuration) -> Configuration:
+    """The old revision's configuration of that name; of a new one, that with the most alike features."""
+    named = old.configurations.get(configuration.name)
+    return named or min(old.configurations.values(), key=lambda c: len(c.features ^ configuration.features))
 
 
 def _numbers(piece: Piece | None) -> Data | None:

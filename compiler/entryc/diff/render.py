@@ -115,7 +115,8 @@ def _delta(stub: Data, key: str) -> str:
 def same_lines(same: Data) -> list[str]:
     out = ["behaviour of the machine code:"]
     for s in same["stubs"]:
-        out.append(f"  {s['verdict']:10} {symbols(s['names'])} ({', '.join(s['configurations'])})" + (f": {s['detail']}" if s["detail"] else ""))
+        where = f"{symbols(s['names']) or 'everything'} ({', '.join(s['configurations'])})"
+        out.append(f"  {s['verdict']:10} {where}" + (f": {s['detail']}" if s["detail"] else ""))
         if s["state"]:
             out.append("             for example with " + ", ".join(f"{k} = {v:#x}" for k, v in s["state"].items()))
     return [*out, f"  {same['conclusion']}"]

@@ -361,9 +361,14 @@ class _Builder:
             if not base:
                 self.context.error("E224", f"'{words[0]}' has no address: memory {name} has no base register", at, "say where it is: at SYMBOL")
             self.context.declare({m.name: m for m in memory.members}, words[0], at, f"member of memory {name}:")
+            if first(item, "guard") is not None:
+                self.context.error("E228", f"'{words[0]}' is part of a C structure: it is there in every configuration", at, "leave out the condition")
+            region = self._region(item, at)
+            if region is not None and words[1] == "counters":
+                self.context.error("E228", f"'{words[0]}' are counters: entry code never reaches them", at, "leave out the region")
             if words[1] == "word":
                 size = word
-                memory.cells[words[0]] = Cell(words[0], offset, word, at)
+                memory.cells[words[0]] = Cell(words[0], offset, word, at, region=region)
             elif words[1] == "counters":
                 size = self._counters(memory, words, offset, at)
             elif self.context.known([*self.spec.arch.structs, "word", "counters"], words[1], at, "kind of member"):
@@ -371,11 +376,20 @@ class _Builder:
                 size = row.size
                 for field_name, (at_offset, field_size) in row.fields.items():
                     if field_size == word:
-                        memory.cells[f"{words[0]}.{field_name}"] = Cell(f"{words[0]}.{field_name}", offset + at_offset, field_size, at)
+                        memory.cells[f"{words[0]}.{field_name}"] = Cell(f"{words[0]}.{field_name}", offset + at_offset, field_size, at, region=region)
             else:
                 continue
             memory.members.append(Member(words[0], words[1], offset, size))
             memory.size = (offset + size + word - 1) // word * word
+
+    def _region(self, node: Node, at: Span) -> str | None:
+        """in REGION, if it is said."""
+        inside = first(node, "in_region")
+        if inside is None:
+            return None
+        name = str(tokens(inside, "NAME")[0])
+        self.context.known(self.regions, name, at, "region")
+        return name
 
     def _placed(self, memory: Memory, item: Node, words: list[str], at: Span) -> None:
         """A member at a symbol of the image: a word, bytes, or a structure that the CPU reads."""
@@ -387,10 +401,7 @@ class _Builder:
         holds = first(place, "holds")
         kept = self.context.expr(holds.children[0]) if holds is not None else None
         fixed, computed = (constant(index), None) if is_constant(index) else (0, index)
-        inside = first(item, "in_region")
-        region = str(tokens(inside, "NAME")[0]) if inside is not None else None
-        if inside is not None:
-            self.context.known(self.regions, str(region), at, "region")
+        region = self._region(item, at)
         word, size = self.spec.arch.word_bytes, int_of(tokens(item, "INT")[0]) if tokens(item, "INT") else 0
         if words[1] in ("word", "bytes"):
             rows = [(words[0], 0, word if words[1] == "word" else size)]
@@ -463,10 +474,7 @@ class _Builder:
         entered = [str(t) for t in tokens(by, "NAME")] if by is not None else []
         for hardware in entered:
             self.context.known(self.spec.arch.hwstacks, hardware, span, "hardware stack")
-        inside = first(node, "in_region")
-        region = str(tokens(inside, "NAME")[0]) if inside is not None else None
-        if region is not None:
-            self.context.known(self.spec.regions, region, span, "region")
+        region = self._region(node, span)
         size = int_of(tokens(node, "INT")[0])
         if (size < 1024 and first(node, "bottom") is None) or size % self.spec.arch.abi.align:
             self.context.error("E221", f"a stack of {size} bytes is too small or not aligned", span)

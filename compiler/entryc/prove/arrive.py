@@ -145,18 +145,20 @@ class Arrivals:
             base = base_of(memory.name, state.base_epoch) if memory.base else T.const(0)
             region = Region(base, memory.name, 0, memory.size, Bytes(), memory.name, epoch)
             parts: list[Part] = []
+            ruled = any(cell.region is not None for cell in memory.cells.values())
             for cell in memory.cells.values():
                 offset = self.place(memory.name, cell.name)
                 if offset is None or not self.machine.configuration.holds(cell.guard):
                     continue
                 region.seeds[offset] = T.resize(self.cell(CellRef(memory.name, cell.name), epoch), cell.size * 8)
-                if cell.symbol is not None:
+                if cell.symbol is not None or ruled:
                     rule = self.spec.regions.get(cell.region or "")
                     parts.append(Part(offset, offset + cell.size, f"{memory.name}.{cell.name}", rule.needs if rule else (), rule.loads if rule else None,
                                       cell.array, self.pure(cell.index) if cell.index is not None else None,
                                       self.meaning(cell.holds, epoch, {}, state.base_epoch) if cell.holds is not None else None))
             if parts:
-                region.parts, region.high = tuple(parts), 1 << 64
+                region.parts = tuple(parts)
+                region.high = 1 << 64 if any(cell.symbol is not None for cell in memory.cells.values()) else memory.size
             state.regions[base] = region
         for stack in self.spec.stacks.values():
             if stack.bottom is not None:
