@@ -71,7 +71,7 @@ def test_revisions_with_the_files_that_they_used(run: Run, repository: Path) -> 
     status, out, _ = run(f"git:HEAD~1:{here}", f"git:HEAD:{here}")
     assert status == 0
     assert "HEAD~1:one/kernel.entry → HEAD:one/kernel.entry\n" in out
-    assert "flag NOTIFY_RESUME: 2 → 5\n" in out
+    assert "flag NOTIFY_RESUME: 2 → 5  (HEAD:one/flags.entry:1:50)\n" in out
 
 
 def test_against_follows_renames(run: Run, repository: Path) -> None:

@@ -1,4 +1,4 @@
-"""docs/diff.md shows what its commands print. A line "…" stands for lines that are left out. `pytest --update` fills in blocks that show nothing yet."""
+"""docs/diff.md shows what its commands print. A line "…" stands for lines that are left out. `pytest --update` writes the blocks without one anew."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_the_page_shows_what_is_printed(tmp_path: Path, monkeypatch: pytest.Monk
     for block in blocks:
         commands, shown = parts(block)
         got = [line for command in commands for line in run(command, tmp_path, capsys)]
-        if update and not shown:
-            text = text.replace(block, "".join(f"    $ {c}\n" for c in commands) + "".join(f"    {line}".rstrip() + "\n" for line in got))
+        if update and "…" not in shown:
+            text = text.replace(block, "".join(f"    $ {c}\n" for c in commands) + "".join(f"    {line}".rstrip() + "\n" for line in got) + block[len(block.rstrip("\n")) + 1:])
             continue
         assert matches(shown, got), "\n".join(got)
     if update:

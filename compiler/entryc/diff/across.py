@@ -35,7 +35,7 @@ def cpu(walker: Walker, owner: Spec, value: Any, rule: str) -> Iterable[Node]:
 
 def flag_names(walker: Walker, owner: Spec, value: dict[str, dict[str, int]], rule: str) -> Iterable[Node]:
     """Flags by name: their bits differ."""
-    rows = [Node(LEAF, rule, (f,), f"flag {f}", f, "", "", None) for flags in value.values() for f in flags]
+    rows = [Node(LEAF, rule, (f,), f"flag {f}", f, "", "", owner.spans.get(f"flag {f}")) for flags in value.values() for f in flags]
     yield group(rows, rule, "flags", "", SET)
 
 

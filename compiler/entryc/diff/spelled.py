@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
+from ..model import steps as S
 from ..model.expr import Expr, show
 from ..model.inline import OpDecide, OpInsn, OpSet
 from ..model.spec import Clause, CStep, Path, Transition, WorkRow
-from ..model.steps import (
-    Adopt,
-    Assert,
-    Call,
-    Clear,
-    Do,
-    Drop,
-    ExitTo,
-    Goto,
-    Jump,
-    Label,
-    Origin,
-    Reframe,
-    Restore,
-    ReturnStep,
-    Room,
-    Save,
-    Set,
-    SetState,
-    Step,
-    SwitchStack,
-    Through,
-)
 from ..model.surroundings import Guard, Meaning, StateNeed
 from .words import Names, call, numbers, when
 
@@ -45,7 +23,7 @@ def _shown(arguments: tuple[Expr, ...]) -> str:
     return ", ".join(map(show, arguments))
 
 
-def _call(s: Call) -> str:
+def _call(s: S.Call) -> str:
     out = f"call {s.callee}({_shown(s.arguments)})" + (f" as {s.contract}" if s.contract != "c" else "")
     if s.move is not None:
         out += f" -> {s.move.frame} on {s.move.stack}" + (f" but {' '.join(s.move.but)}" if s.move.but else "")
@@ -55,68 +33,68 @@ def _call(s: Call) -> str:
     return out + (f" setting {s.setting[0]} = {show(s.setting[1])}" if s.setting is not None else "")
 
 
-def _save(s: Save) -> str:
+def _save(s: S.Save) -> str:
     masks = dict(s.within)
     values = ", ".join(f"{n} {'takes' if n in s.takes else '='} {show(e)}" + (f" within {show(masks[n])}" if n in masks else "") for n, e in s.values)
     return f"save {'.'.join((s.frame, *s.slots))}" + _tail(s.using) + (f" {{ {values} }}" if values else "")
 
 
-def _restore(s: Restore) -> str:
+def _restore(s: S.Restore) -> str:
     return "restore " + (" ".join(s.slots) or "all") + (f" but {' '.join(s.but)}" if s.but else "")
 
 
-def _exit(s: ExitTo) -> str:
+def _exit(s: S.ExitTo) -> str:
     how = "by method among " if s.by_method else "by origin among " if s.by_origin else ""
     return f"exit {how}{', '.join(s.targets)}" + (f" given {show(s.given)}" if s.given is not None else "")
 
 
-def step(s: Step) -> str:
+def step(s: S.Step) -> str:
     """A step of a path, without its guard."""
     match s:
-        case SetState():
+        case S.SetState():
             return f"{s.subject} = {s.value}" + _tail(s.using, s.keeping)
-        case SwitchStack():
+        case S.SwitchStack():
             return f"stack = {s.stack}"
-        case Set():
+        case S.Set():
             return f"{show(s.place)} = {show(s.value)}" + _tail(s.using)
-        case Save():
+        case S.Save():
             return _save(s)
-        case Clear():
+        case S.Clear():
             return "clear " + (" ".join(s.registers) or "all")
-        case Restore():
+        case S.Restore():
             return _restore(s)
-        case Label():
+        case S.Label():
             return f"label {s.name}"
-        case Call():
+        case S.Call():
             return _call(s)
-        case Jump():
+        case S.Jump():
             return f"jump {s.callee}({_shown(s.arguments)})" + (f" as {s.contract}" if s.contract != "c" else "")
-        case Goto():
+        case S.Goto():
             return f"goto {s.path}"
-        case ExitTo():
+        case S.ExitTo():
             return _exit(s)
-        case Origin():
+        case S.Origin():
             return "from " + " / ".join(["user"] * bool(s.user) + ["kernel"] * bool(s.kernel) + [n for n, _ in s.others])
-        case Do():
+        case S.Do():
             return f"do {s.op}"
-        case Through():
+        case S.Through():
             return f"through {s.path}"
-        case Assert():
+        case S.Assert():
             return f"assert {show(s.condition)}"
-        case Room():
+        case S.Room():
             return f"room {s.size}"
-        case Drop():
+        case S.Drop():
             return "drop " + s.frame + (f".{s.slot}" if s.slot else "")
-        case Reframe():
+        case S.Reframe():
             return f"reframe {s.frame}"
-        case Adopt():
+        case S.Adopt():
             return f"adopt {s.frame} at {show(s.at)}"
-        case ReturnStep():
+        case S.ReturnStep():
             return f"return {s.name}"
     return type(s).__name__
 
 
-def guarded(s: Step, names: Names) -> str:
+def guarded(s: S.Step, names: Names) -> str:
     """A step with what its path does not demand anyway."""
     return step(s) + condition(names.guard(s))
 

@@ -78,6 +78,7 @@ TABLE: dict[type, Shape] = {
         "stacks": _set("D042"), "frames": _set("D050"), "paths": _by(P.paths), "methods": _set("D110"), "choices": _set("D113"),
         "flag_sets": _set("D120", "flags"), "hooks": _set("D121"), "brackets": _set("D122"), "works": _set("D124"), "tables": _set("D135"),
         "handlers": _set("D140"), "decisions": _set("D150"), "windows": _set("D151"),
+        "spans": _skip("where the text stands, not what it means"),
     }, P.only, lambda s: ""),
 
     # ---- the spec as a whole, memory, state ----

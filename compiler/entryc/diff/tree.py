@@ -172,7 +172,7 @@ class Walker:
             first = next((s for s in (getattr(v, "span", None) for v in value) if s is not None), span) if isinstance(value, tuple) else span
             inner = Part(SET, each="flag") if isinstance(value, Mapping) else Part(SET)
             return replace(self.collection(value, inner, rule, called, first), title=title)
-        return leaf(value, rule, called, title, self.names, span=span)
+        return leaf(value, rule, called, title, self.names, span=span or self.names.spec.spans.get(title))
 
 
 def group(rows: list[Node], rule: str, key: str, title: str, kind: str, span: Span | None = None) -> Node:

@@ -229,6 +229,7 @@ class _Builder:
                 self.context.error("E214", f"'{name}' is a register of {self.spec.arch.name}", span, "choose another name")
             value = self._value(self.context.expr(row.children[1]))
             self.spec.constants[name] = self.replaced.get(name, value)
+            self.spec.spans[f"constant {name}"] = span
 
     def _setup(self, node: Node) -> None:
         for row in trees(node, "constant"):

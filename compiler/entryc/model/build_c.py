@@ -40,6 +40,7 @@ class _CSide:
             if not 0 <= bit < self.spec.arch.word or bit in rows.values():
                 self.context.error("E250", f"flag '{flag}' needs a bit of its own, 0..{self.spec.arch.word - 1}", self.context.span(row))
             rows[flag] = bit
+            self.spec.spans[f"flag {flag}"] = self.context.span(row)
         self.spec.flag_sets[name] = rows
 
     def hook(self, node: Node) -> None:

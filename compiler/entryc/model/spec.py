@@ -411,6 +411,7 @@ class Spec:
     handlers: dict[str, Handler] = field(default_factory=dict)
     decisions: dict[str, Decision] = field(default_factory=dict)
     windows: dict[str, Window] = field(default_factory=dict)
+    spans: dict[str, Span] = field(default_factory=dict)        # "constant NAME", "flag NAME" -> where it stands
 
     def applies(self, need: StateNeed, configuration: Configuration) -> bool:
         """Does a fact hold in a configuration: its own guard, and that of the state that it is about?"""
