@@ -62,6 +62,9 @@ DIFFER = {
     "another vector number in system calls": (X86, [("NO_VECTOR = 0x100 ", "NO_VECTOR = 0x101 ")], "regs.vector"),
     "another C function": (X86, [(KERNEL, KERNEL.replace("do_trap", "do_other")), ("handler do_trap(regs) {", OTHER + "handler do_trap(regs) {")], "do_"),
     "a system register of the user's is written": (ARM, [(SYSTEM[2], SYSTEM[2] + "    tpidr_el0 = regs.sp using x23\n")], "tpidr_el0"),
+    "a word that C reads is overwritten": (X86, [("    percpu.user_sp = sp\n", "    percpu.user_sp = sp\n    percpu.current = sp\n")], "percpu.current"),
+    "a word that C reads is no longer written": (X86.replace("    percpu.user_sp = sp\n", "    percpu.user_sp = sp\n    percpu.current = sp\n"),
+                                                 [("    percpu.current = sp\n", "")], "percpu.current"),
     "fewer vectors can be told apart": (X86, [("    save regs.vector\n", "    save regs.vector { vector = 7 }\n")], "regs.vector"),
 }
 

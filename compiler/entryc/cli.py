@@ -86,7 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _arguments().parse_args(argv)
     except SystemExit as stop:
         return int(stop.code or 0)
-    gc.disable()                                # a short run: collecting garbage would cost a tenth of it
+    if argv is None:
+        gc.disable()                            # a program that ends soon: collecting garbage would cost a tenth of its time
     try:
         return _compare(options) if options.command in ("diff", "explain") else _run(options)
     except Findings as stop:

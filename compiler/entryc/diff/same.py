@@ -142,8 +142,7 @@ class Watch:
         for region in state.regions.values():
             memory = self.spec.memories.get(region.memory or "")
             for cell in memory.cells.values() if memory is not None else ():
-                if set(range(cell.offset, cell.offset + cell.size)) & region.written:
-                    values[f"{region.memory}.{cell.name}"] = self.machine.content(region, cell.offset, cell.size)
+                values[f"{region.memory}.{cell.name}"] = self.machine.content(region, cell.offset, cell.size)
         seen = Seen(end, values, list(state.conditions))
         if key is not None:
             self.seen.setdefault(key, []).append(seen)
@@ -168,8 +167,11 @@ def _compared(first: Mapping[tuple[str, str], list[Seen]], second: Mapping[tuple
         return "unknown", missing[0], {}, 0
     count = 0
     for key in [*first, *(k for k in second if k not in first)]:
-        if key not in first or key not in second:
-            return "differs", f"only the {'old' if key in first else 'new'} revision comes to {key[1]} ({key[0]})", {}, count
+        for side, here, there in (("old", first, second), ("new", second, first)):
+            alone = _alone(here.get(key, []), there.get(key, []), solver)
+            if alone is not None:
+                verdict, state = alone
+                return verdict, f"only the {side} revision comes to {key[1]} ({key[0]})", state, count
         for a in first[key]:
             for b in second[key]:
                 both = list(dict.fromkeys([*a.conditions, *b.conditions]))
@@ -191,6 +193,27 @@ def _compared(first: Mapping[tuple[str, str], list[Seen]], second: Mapping[tuple
                     if answer != "unsat":
                         return "unknown", f"{name} at {key[1]}: the solver reached its limit", {}, count
     return ("proved", "", {}, count) if count else ("unknown", "nothing was seen", {}, 0)
+
+
+def _alone(here: list[Seen], there: list[Seen], solver: Solver) -> tuple[str, dict[str, int]] | None:
+    """A state in which one revision comes to a place and the other one does not."""
+    for a in here:
+        mine = set(a.conditions)
+        if any(set(b.conditions) <= mine for b in there):
+            continue
+        key = [*a.conditions, *(T.not_(_all(b.conditions)) for b in there)]
+        answer = solver.check(key)
+        if answer != "unsat":
+            model = solver.models.get(tuple(c for c in key if c is not T.TRUE), {})
+            return "differs" if answer == "sat" else "unknown", dict(list(model.items())[:SHOWN])
+    return None
+
+
+def _all(conditions: list[Term]) -> Term:
+    out = T.TRUE
+    for condition in conditions:
+        out = T.band(out, condition)
+    return out
 
 
 def _routine(old: Watch, new: Watch, before: Path, after: Path, solver: Solver) -> tuple[str, str, dict[str, int], int]:
