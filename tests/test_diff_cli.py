@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -260,6 +261,20 @@ def test_output_is_written_whole_or_not_at_all(run: Run, tmp_path: Path) -> None
     assert page.read_text().endswith("the two mean the same\n")
     status, _, err = run(SMALL, SMALL, "-o", tmp_path / "page.txt" / "below")
     assert (status, "page.txt" in err, "Traceback" in err) == (2, True, False)
+
+
+def test_devices_are_not_replaced(run: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for target in (tmp_path / "pipe", tmp_path):
+        status, _, err = run(SMALL, SMALL, "-o", target)
+        assert (status, f"{target} cannot be written: it is no regular file" in err) == (2, True)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "entryc", "diff", str(SMALL), str(SMALL)], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "entryc: no space left on device\n")
 
 
 # ---- accepted rows, rules ----

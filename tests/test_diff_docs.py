@@ -47,7 +47,8 @@ def test_the_page_shows_what_is_printed(tmp_path: Path, monkeypatch: pytest.Monk
         commands, shown = parts(block)
         got = [line for command in commands for line in run(command, tmp_path, capsys)]
         if update and "…" not in shown:
-            text = text.replace(block, "".join(f"    $ {c}\n" for c in commands) + "".join(f"    {line}".rstrip() + "\n" for line in got) + block[len(block.rstrip("\n")) + 1:])
+            lines = [f"    {line}".rstrip() + "\n" for line in [*(f"$ {c}" for c in commands), *got]]
+            text = text.replace(block, "".join(lines) + block[len(block.rstrip("\n")) + 1:])
             continue
         assert matches(shown, got), "\n".join(got)
     if update:

@@ -98,6 +98,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return FOUND
+    except OSError as problem:                  # standard output, above all: what is read and written otherwise has messages of its own
+        print(f"entryc: {(problem.strerror or str(problem)).lower()}{f': {problem.filename}' if problem.filename else ''}", file=sys.stderr)
+        return USAGE
 
 
 def _show(findings: Sequence[Finding], form: str) -> None:

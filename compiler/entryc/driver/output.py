@@ -44,6 +44,9 @@ def write_all(folder: Path, files: dict[str, str]) -> Written:
     pending: list[tuple[str, str]] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for name in files:
+            if (folder / name).exists() and not (folder / name).is_file():
+                raise Findings([Finding("E402", "error", f"{folder / name} cannot be written: it is no regular file")])
         changed = [n for n in sorted(files, key=lambda n: (n == LAST, n)) if not _same(folder / n, files[n])]
         for name in changed:
             pending.append((_temporary(folder, files[name]), name))
@@ -62,8 +65,9 @@ def write_all(folder: Path, files: dict[str, str]) -> Written:
 
 
 def _same(target: Path, text: str) -> bool:
+    data = text.encode()
     try:
-        return target.read_bytes() == text.encode()
+        return target.stat().st_size == len(data) and target.read_bytes() == data
     except OSError:
         return False
 
