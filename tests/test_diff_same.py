@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import SPECS, assemble
 from entryc.diff.effects import Made, effects
-from entryc.diff.refactoring import same, symbol_names, weighed
+from entryc.diff.refactoring import concluded, same, symbol_names, weighed
 from entryc.diff.result import compared
 from entryc.diff.same import Watch, alike
 from entryc.model.build import load_spec
@@ -72,7 +72,9 @@ DIFFER = {
 def conclusion(folder: Path, old: str, new: str) -> tuple[Made, Made, dict[str, object]]:
     sides = made(folder, "old.entry", old), made(folder, "new.entry", new)
     names = {s: o for s, o in symbol_names(sides[0].spec, sides[1].spec).items() if s != o}
-    return *sides, same(sides[0], sides[1], names, None)
+    found = same(sides[0], sides[1], names, None)
+    found["conclusion"] = concluded(compared(sides[0].spec, sides[1].spec).rows, found)
+    return *sides, found
 
 
 @pytest.mark.parametrize("name", PROVED)
@@ -88,7 +90,8 @@ def test_some_refactorings_change_the_code(tmp_path: Path) -> None:
     """Proved is more than the same bytes."""
     text, edits = PROVED["reordered pushes"]
     old, new, found = conclusion(tmp_path, text, edited(text, *edits))
-    assert re.fullmatch(r"refactoring: proved, by \d{4,} comparisons, for all values of registers, slots and memory", str(found["conclusion"]))
+    assert re.fullmatch(r"refactoring: proved, by \d{4,} comparisons, for all values of registers, slots and memory; C has to be compiled anew: D051",
+                        str(found["conclusion"]))
     stubs = effects(old, new, {})["stubs"]
     assert {"syscall_64", "trap", "iret_user"} <= {n for s in stubs for n in s["names"]}
     assert all(s["old"] == s["new"] for s in stubs), "as many instructions and bytes as before"
@@ -101,6 +104,24 @@ def test_near_misses_are_not(name: str, tmp_path: Path) -> None:
     rows = [r for r in found["stubs"] if r["verdict"] == "differs"]     # type: ignore[attr-defined]
     assert found["conclusion"] == "no refactoring: the machine code behaves otherwise", found
     assert any(where in r["detail"] for r in rows), rows
+
+
+MEANING = {
+    "a clause less": ("    when regs.ip < USER_END ", "    # when regs.ip < USER_END ", "every instruction is the same", "D111"),
+    "exit work in another order": ("SIGPENDING    -> deliver_signal(regs)\n        NOTIFY_RESUME -> notify_resume(regs) clears first",
+                                   "NOTIFY_RESUME -> notify_resume(regs) clears first\n        SIGPENDING    -> deliver_signal(regs)",
+                                   "every instruction is the same", "D126"),
+    "a system call less": ("    9 sys_test(3)\n", "", "every instruction is the same", "D136"),
+    "a contract that demands less": ("    needs ac = 0 if SMAP\n", "", "every instruction is the same", "D038"),
+}
+
+
+@pytest.mark.parametrize("name", MEANING)
+def test_what_is_not_assembly_counts(name: str, tmp_path: Path) -> None:
+    """The same machine code is no refactoring where C, or what is demanded, is another."""
+    old, new, code, rule = MEANING[name]
+    *_, found = conclusion(tmp_path, X86, edited(X86, (old, new)))
+    assert found["conclusion"] == f"no refactoring: the assembly behaves alike ({code}), but the spec means something else: {rule}"
 
 
 def swapped(a: str, b: str) -> Callable[[list[str]], list[str]]:

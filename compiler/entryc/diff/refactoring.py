@@ -14,7 +14,7 @@ from .compare import Row, paired
 from .effects import Made, Piece, pieces
 from .notes import CODE_ONLY
 from .renames import pair_names
-from .rules import LEVELS
+from .rules import CATEGORIES, LEVELS
 from .same import Watch, alike
 from .table import TABLE
 from .tree import Walker
@@ -89,10 +89,11 @@ def same(old: Made, new: Made, names: Mapping[str, str], only: str | None) -> Da
                 row = rows.setdefault((side,), {"names": alone, "configurations": [], "verdict": "differs", "detail": f"only the {side} revision has it",
                                                 "state": {}})
                 row["configurations"].append(name)
-    return {"configurations": configurations, "stubs": list(rows.values()), "conclusion": _conclusion(list(rows.values()), count)}
+    return {"configurations": configurations, "stubs": list(rows.values()), "comparisons": count, "conclusion": ""}
 
 
 STEPS = frozenset(["D026", "D070", "D080", "D081", "D082", "D083", "D084", "D085", "D086", "D090", "D092", "D095", "D097", "D098", "D099"])
+MEANT = (CATEGORIES[0], *CATEGORIES[2:4])       # user ABI, security, behaviour
 PROVED = "proved: C, user mode and interrupted kernel code see no difference"
 
 
@@ -119,12 +120,15 @@ def _touched(old: Made, new: Made, names: Mapping[str, str], before: Configurati
     return [(a, b) for a, b in pairs if b.kind in ("entry", "routine") and before.holds(a.guard) and after.holds(b.guard) and differs(a, b)]
 
 
-def _conclusion(rows: list[Data], count: int) -> str:
-    verdicts = {r["verdict"] for r in rows}
-    if not rows:
-        return "refactoring: every entry point and routine has the same instructions"
-    if verdicts == {"proved"}:
-        return f"refactoring: proved, by {count} comparisons, for all values of registers, slots and memory"
+def concluded(rows: list[Row], result: Data) -> str:
+    """A refactoring, or not: the machine code behaves as before, and nothing else that the spec says means something else."""
+    verdicts = {r["verdict"] for r in result["stubs"]}
     if "differs" in verdicts:
         return "no refactoring: the machine code behaves otherwise"
-    return "not proved: see what is unknown"
+    if "unknown" in verdicts:
+        return "not proved: see what is unknown"
+    code = f"proved, by {result['comparisons']} comparisons, for all values of registers, slots and memory" if verdicts else "every instruction is the same"
+    meant, c_abi = (sorted({r.rule.code for r in weighed(rows, result) if r.category in names}) for names in (MEANT, CATEGORIES[1:2]))
+    if meant:
+        return f"no refactoring: the assembly behaves alike ({code}), but the spec means something else: {', '.join(meant)}"
+    return f"refactoring: {code}" + (f"; C has to be compiled anew: {', '.join(c_abi)}" if c_abi else "")

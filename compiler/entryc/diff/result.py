@@ -10,8 +10,8 @@
     layout       [{name, old_size, new_size, lines: [{mark, name, old: [offset, size] or null, new}]}] of frames and blocks that differ
     effects      null unless asked for: {stubs: [{names, configurations, old: {instructions, bytes, stack}, new, lines: [{mark, text, step}]}],
                  c: [{file, added, removed}]}
-    same         null unless asked for: {configurations: [name], stubs: [{names, configurations, verdict, detail, state: {name: value}}], conclusion};
-                 only entry points and routines whose code differs; verdict: proved, differs, unknown
+    same         null unless asked for: {configurations: [name], stubs: [{names, configurations, verdict, detail, state: {name: value}}], comparisons: count,
+                 conclusion}; only entry points and routines whose code differs; verdict: proved, differs, unknown
     summary      {breaking, risky, compatible: count, accepted: count, categories: {name: count}, text: the line that text output ends with}
 """
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..diff import render
 from ..diff.effects import Made, effects
-from ..diff.refactoring import same, symbol_names, weighed
+from ..diff.refactoring import concluded, same, symbol_names, weighed
 from ..diff.result import Comparison, Data, as_data, compared, worst
 from ..diff.rules import LEVELS, RULES
 from ..diff.sides import NotComparable, Side, against, loaded
@@ -106,6 +106,7 @@ def _code(result: Comparison, asked: Asked) -> None:
     result.effects = found if asked.effects else None
     if asked.prove:
         result.same = same(old, new, names, asked.configuration)
+        result.same["conclusion"] = concluded(result.rows, result.same)
         if asked.configuration is None:
             result.rows = weighed(result.rows, result.same)
 
