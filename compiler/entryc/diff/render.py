@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import groupby
 from typing import Any
 
 from ..source.finding import printable
@@ -85,8 +86,11 @@ def layout_lines(delta: Data) -> list[str]:
     def place(x: list[int] | None) -> str:
         return f"{x[0]:5d} {x[1]:4d}" if x else " " * 10
     size = ", ".join(f"{word} {n}" for word, n in (("was", delta["old_size"]), ("is", delta["new_size"])) if n is not None)
-    return [f"  {delta['name']} {{{'':{max(0, 34 - len(delta['name']))}}/*  old: at size    new: at size */",
-            *(f"{x['mark']}         {x['name'] + ';':32}/* {place(x['old'])}    {place(x['new'])}  */" for x in delta["lines"]), f"  }};  /* size {size} */"]
+    rows: list[str] = []
+    for mark, run in groupby(delta["lines"], key=lambda x: x["mark"]):
+        part = [f"{mark}         {x['name'] + ';':32}/* {place(x['old'])}    {place(x['new'])}  */" for x in run]
+        rows += part if mark != " " or len(part) < 6 else [part[0], f"          … {len(part) - 2} more, where they were", part[-1]]
+    return [f"  {delta['name']} {{{'':{max(0, 34 - len(delta['name']))}}/*  old: at size    new: at size */", *rows, f"  }};  /* size {size} */"]
 
 
 def effects_lines(effects: Data, paint: Any = lambda _, x: x, verbose: bool = False) -> list[str]:
