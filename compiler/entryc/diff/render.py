@@ -167,7 +167,7 @@ def html(data: Data) -> str:
 
 def rules_text() -> str:
     """`entryc diff --rules`."""
-    return "\n".join(f"{r.code}  {r.category:10} {_levels(r):42} {r.title}" for r in RULES.values()) + "\n"
+    return "\n".join(f"{r.code}  {r.category:10} {_levels(r):56} {r.title}" for r in RULES.values()) + "\n"
 
 
 def _levels(rule: Rule) -> str:
