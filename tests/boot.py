@@ -76,11 +76,12 @@ def _make(arch: str, config: str, out: Path, *args: str) -> list[str]:
 
 
 def build_kernel(
-    arch: str, config: str, entry: Path, out: Path, cc: str = "", only: str = "", quick: bool = False
+    arch: str, config: str, entry: Path, out: Path, cc: str = "", only: str = "", quick: bool = False, timer: int = 0
 ) -> Path:
-    """Build the kernel of one configuration; `only` names a single scenario, `quick` lowers the counts."""
+    """Build the kernel of one configuration; `only` names a single scenario, `quick` lowers the counts, `timer` is its period in microseconds."""
     args = [f"ENTRY={entry}", *([f"CC={cc}"] if cc else []), *([f"ONLY={only}"] if only else [])]
     args += ["QUICK=1"] if quick else []
+    args += [f"TIMER_US={timer}"] if timer else []
     done = subprocess.run(_make(arch, config, out, *args), capture_output=True, text=True, check=False)
     if done.returncode:
         raise BuildError(done.stdout + done.stderr)

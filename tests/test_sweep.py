@@ -21,6 +21,7 @@ from remote import LIMIT, Ended, Machine, Silent
 
 NEVER = {"machine_check_trap", "double_fault_trap"}         # the scenarios have no such event
 MOST_LATE = 5                                   # of the times that the emulator may do so at one place
+TIMER = 1000                                    # microseconds: breakpoints slow the machine, not its timer, which else leaves it no time for anything
 HANGS = 8.0                                     # seconds without a stop, of a kernel with a defect
 NMI_PATH = {"nmi_trap", "nmi_run", "nmi_redirect", "nmi_leave", "iret_nmi"}
 
@@ -170,7 +171,7 @@ def built(config: str, folder: Path, only: str = "", pattern: str = "", replacem
             text, count = re.subn(pattern, replacement, text)
             assert count == 1, f"the defect's pattern fits {count} places"
         (entry / name).write_text(text)
-    return build_kernel("x86_64", config, entry, folder / "build", only=only, quick=quick)
+    return build_kernel("x86_64", config, entry, folder / "build", only=only, quick=quick, timer=TIMER)
 
 
 def swept(kernel: Kernel, config: str, folder: Path, limit: float = LIMIT) -> tuple[Sweep, bool]:
