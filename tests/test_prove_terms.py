@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 from entryc.prove import terms as T
@@ -76,3 +77,15 @@ def test_terms_are_integers(seed: int) -> None:
             pool.append((term, value))
         bindings = [(z3.BitVec(name, int(name.partition(".")[2])), z3.BitVecVal(v, int(name.partition(".")[2]))) for name, v in values.items()]
         assert z3.simplify(z3.substitute(T.to_solver(pool[-1][0]), *bindings)).as_long() == pool[-1][1]
+
+
+def test_order_of_operands_is_not_an_address() -> None:
+    """Memory that was freed is taken again in any order: operands stand in the order in which they were made, so that a solver gives the same example."""
+    filler = [T.Term() for _ in range(400)]
+    random.Random(7).shuffle(filler)
+    while filler:
+        filler.pop()
+    new = [T.var(f"order{i}") for i in range(200)]
+    assert [id(t) for t in new] != sorted(id(t) for t in new), "the test wants addresses out of order"
+    for a, b in pairwise(new):
+        assert T.add(b, a).args == (a, b) and T.bxor(b, a).args == (a, b)

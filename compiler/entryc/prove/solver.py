@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from . import terms as T
 from .claim import Claim
 from .terms import Term
@@ -21,7 +23,7 @@ class Solver:
         """sat, unsat or unknown for a conjunction of one-bit terms."""
         if any(c is T.FALSE for c in conditions):
             return "unsat"
-        key = tuple(c for c in conditions if c is not T.TRUE)
+        key = self._key(conditions)
         if not key:
             return "sat"
         if key not in self.known:
@@ -37,6 +39,10 @@ class Solver:
                 self.models[key] = {str(d): model[d].as_long() for d in model.decls()}
         return self.known[key]
 
+    @staticmethod
+    def _key(conditions: Iterable[Term]) -> tuple[Term, ...]:
+        return tuple(c for c in conditions if c is not T.TRUE)
+
     def feasible(self, conditions: list[Term]) -> bool:
         return self.check(conditions) != "unsat"
 
@@ -46,13 +52,12 @@ class Solver:
         if claim.holds is T.TRUE:
             return Verdict(claim, "proved", "identity")
         if claim.holds is T.FALSE:
-            state = self.check(list(claim.conditions))
-            return Verdict(claim, "refuted", "identity", self.models.get(tuple(claim.conditions), {})) if state != "unsat" else \
-                Verdict(claim, "refuted", "identity")
+            self.check(list(claim.conditions))
+            return Verdict(claim, "refuted", "identity", self.models.get(self._key(claim.conditions), {}))
         key = [*claim.conditions, T.not_(claim.holds)]
         answer = self.check(key)
         if answer == "unsat":
             return Verdict(claim, "proved", "solver")
         if answer == "sat":
-            return Verdict(claim, "refuted", "solver", self.models.get(tuple(c for c in key if c is not T.TRUE), {}))
+            return Verdict(claim, "refuted", "solver", self.models.get(self._key(key), {}))
         return Verdict(claim, "unknown", "the solver reached its limit")

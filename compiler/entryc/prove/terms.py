@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 WORD = 64
 
 
 class Term:
-    """An immutable term of `width` bits. Equal terms are the same object."""
+    """An immutable term of `width` bits. Equal terms are the same object.
 
-    __slots__ = ("args", "aux", "op", "solver", "width")
+    `serial` counts the terms in the order in which they were made: what is ordered by it is the same in every run, which an address in memory is not.
+    """
+
+    __slots__ = ("args", "aux", "op", "serial", "solver", "width")
     table: dict[tuple[Any, ...], Term] = {}
+    serials = count()
 
     op: str
     width: int
     args: tuple[Term, ...]
     aux: Any
+    serial: int
     solver: Any
 
     def __repr__(self) -> str:
@@ -35,6 +41,7 @@ def _make(op: str, width: int, args: tuple[Term, ...] = (), aux: Any = None) -> 
     if found is None:
         found = Term()
         found.op, found.width, found.args, found.aux, found.solver = op, width, args, aux, None
+        found.serial = next(Term.serials)
         Term.table[key] = found
     return found
 
@@ -66,7 +73,7 @@ def linear(t: Term) -> tuple[dict[Term, int], int]:
 
 def _sum(parts: dict[Term, int], number: int, width: int) -> Term:
     mask = (1 << width) - 1
-    rows = sorted(((t, c & mask) for t, c in parts.items() if c & mask), key=lambda row: id(row[0]))
+    rows = sorted(((t, c & mask) for t, c in parts.items() if c & mask), key=lambda row: row[0].serial)
     number &= mask
     if not rows:
         return const(number, width)
@@ -139,7 +146,7 @@ def bxor(a: Term, b: Term) -> Term:
 
 
 def _commute(op: str, a: Term, b: Term, width: int | None = None) -> Term:
-    if (a.op == "const", id(a)) > (b.op == "const", id(b)):
+    if (a.op == "const", a.serial) > (b.op == "const", b.serial):
         a, b = b, a
     return _make(op, width or a.width, (a, b))
 
