@@ -1,4 +1,4 @@
-"""The command line: entryc build | check | verify | diff | explain | layout. Exit status 0 fine, 1 findings, 2 usage or nothing to work on."""
+"""The command line: entryc build | check | verify | diff | patch | explain | layout. Exit status 0 fine, 1 findings, 2 usage or nothing to work on."""
 
 from __future__ import annotations
 
@@ -57,6 +57,10 @@ def _arguments() -> argparse.ArgumentParser:
         description="Compare what two specs mean: rows with category and level, from the model and never from the text.",
         epilog="A side is a file, or git:REV:PATH: the file as it was in a revision, with the files that it used there. "
                "Exit status: 0; 1 with differences at the level of --fail-on; 2 when the sides could not be compared."))
+    _patch(commands.add_parser(
+        "patch", parents=[shared], help="write patches that put generated entry code into a kernel's tree",
+        description="Make entry code from the spec for the tree that is given, as a series of mails for `git am`. "
+                    "The tree is only read, unless --apply is given."))
     explain = commands.add_parser("explain", help="say what a rule of diff is about")
     explain.add_argument("code", metavar="CODE", help="for example D111")
 
@@ -80,6 +84,14 @@ def _diff(diff: argparse.ArgumentParser) -> None:
     volume.add_argument("-v", "--verbose", action="store_true", help="with --effects: the assembly of both, step by step")
 
 
+def _patch(patch: argparse.ArgumentParser) -> None:
+    patch.add_argument("--tree", metavar="DIR", required=True, help="the kernel's source")
+    patch.add_argument("-o", "--output", metavar="FILE", help="write the series to FILE, and its cover letter beside it")
+    patch.add_argument("--from", dest="sender", metavar="PERSON", help='who sends it: "NAME <MAIL>" (default: as git has it)')
+    patch.add_argument("--signoff", action="store_true", help="add a Signed-off-by line of that person to each patch")
+    patch.add_argument("--apply", action="store_true", help="change the files of the tree")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     try:
@@ -89,7 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         gc.disable()                            # a program that ends soon: collecting garbage would cost a tenth of its time
     try:
-        return _compare(options) if options.command in ("diff", "explain") else _run(options)
+        run = {"diff": _compare, "explain": _compare, "patch": _make_patches}.get(options.command, _run)
+        return run(options)
     except Findings as stop:
         _show(stop.findings, getattr(options, "format", "text"))
         return FOUND if any(f.span for f in stop.findings) or (stop.findings and stop.findings[0].code not in ("E003",)) else USAGE
@@ -122,6 +135,14 @@ def _compare(options: argparse.Namespace) -> int:
     except Findings as stop:                    # 1 would say that the sides differ
         sys.stderr.write(render_text(stop.findings))
         return USAGE
+
+
+def _make_patches(options: argparse.Namespace) -> int:
+    from .driver import patcher
+    from .driver.jobs import Speaker
+    asked = patcher.Asked(Path(options.spec), Path(options.tree), Path(options.output) if options.output else None, options.sender, options.signoff,
+                          options.apply)
+    return patcher.patch(asked, Speaker(quiet=options.quiet or options.format == "json", verbose=options.verbose))
 
 
 def _run(options: argparse.Namespace) -> int:

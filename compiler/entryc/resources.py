@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -30,6 +32,14 @@ def arch_names() -> list[str]:
 
 def templates() -> Path:
     return root() / "templates"
+
+
+def filled(name: str, facts: Mapping[str, Any]) -> str:
+    """A template of templates/, filled with facts: texts as they are, nothing escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    environment = Environment(loader=FileSystemLoader(templates()), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+                              keep_trailing_newline=True, autoescape=False)
+    return environment.get_template(name).render(**facts)
 
 
 def tables_file(name: str, key: str) -> Path:

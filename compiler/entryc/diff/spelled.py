@@ -60,11 +60,11 @@ def step(s: S.Step) -> str:
         case S.Save():
             return _save(s)
         case S.Clear():
-            return "clear " + (" ".join(s.registers) or "all")
+            return "clear " + (" ".join(s.registers) or "all" + (f" but {' '.join(s.but)}" if s.but else ""))
         case S.Restore():
             return _restore(s)
         case S.Label():
-            return f"label {s.name}"
+            return f"label {'is ' * s.own}{s.name}"
         case S.Call():
             return _call(s)
         case S.Jump():

@@ -27,7 +27,8 @@ class Names:
     labels: dict[str, tuple[str, str]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.labels = {f"{p.name}_{s.name}": (p.name, s.name) for p in self.spec.paths.values() for s in flat_steps(p.steps) if isinstance(s, Label)}
+        self.labels = {f"{p.name}_{s.name}": (p.name, s.name) for p in self.spec.paths.values() for s in flat_steps(p.steps)
+                       if isinstance(s, Label) and not s.own}
 
     def of(self, space: str, name: str) -> str:
         """The name in the comparison."""

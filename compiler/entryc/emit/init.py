@@ -8,17 +8,14 @@ from typing import Any
 from ..model.expr import Binary, CellRef, Num, Reg, SetupRef, SlotRef, UserRef, constant, evaluate, is_constant, walk
 from ..model.spec import VECTOR_TABLE, Path, Spec
 from ..model.surroundings import Guard
-from ..resources import templates
+from ..resources import filled
 from .c_text import comment, number
 from .notice import notice
 
 
 def emit_init(spec: Spec) -> str:
     """The whole file."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    environment = Environment(loader=FileSystemLoader(templates()), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-                              keep_trailing_newline=True, autoescape=False)
-    return environment.get_template(f"{spec.arch.name}/entry_init.c.j2").render(**facts(spec))
+    return filled(f"{spec.arch.name}/entry_init.c.j2", facts(spec))
 
 
 def facts(spec: Spec) -> dict[str, Any]:

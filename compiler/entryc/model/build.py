@@ -137,6 +137,7 @@ class _Builder:
         out: list[str] = []
         for node in self.each("entry", "path", "exit", "routine", "resumed"):
             out += [f"{tokens(node, 'NAME')[0]}_{tokens(label, 'NAME')[0]}" for label in node.find_data("label")]
+            out += [str(tokens(label, "NAME")[0]) for label in node.find_data("label_is")]
         return out
 
     def build(self) -> None:

@@ -301,7 +301,7 @@ class _Steps:
             names = [str(t) for t in tokens(node, "NAME")]
             for name in names:
                 self.context.known([*self.spec.arch.gprs, "all"], name, span, "general register")
-            return Clear(span, guard, tuple(names))
+            return Clear(span, guard, (), tuple(names)) if tokens(node, "ALL") else Clear(span, guard, tuple(names))
         if kind == "restore":
             return self._restore(node, guard, span, scope)
         if kind in ("call", "jump"):
@@ -342,8 +342,8 @@ class _Steps:
             return ExitTo(span, guard, (str(tokens(node, "NAME")[0]),), False, False, self.context.expr(given.children[0]), text_of(tokens(given, "STRING")[0]))
         if kind in ("exit_one", "exit_method"):
             return ExitTo(span, guard, tuple(str(t) for t in tokens(node, "NAME")), kind == "exit_method")
-        if kind == "label":
-            return Label(span, guard, str(tokens(node, "NAME")[0]))
+        if kind in ("label", "label_is"):
+            return Label(span, guard, str(tokens(node, "NAME")[0]), kind == "label_is")
         if kind == "return":
             name = str(tokens(node, "NAME")[0])
             rows = [r.name for r in self.spec.arch.returns]
@@ -382,7 +382,10 @@ class _Steps:
         frame = self.spec.frames[path[0]]
         scope.frame = frame.name
         slot = ".".join(path[1:])
-        if slot and not self.context.known(frame.slots, slot, span, f"slot of frame {frame.name}"):
+        slots: tuple[str, ...] = (slot,) if slot else ()
+        if slot == "hardware" and frame.hardware:
+            slots = tuple(s.name for s in frame.hardware)
+        elif slot and not self.context.known(frame.slots, slot, span, f"slot of frame {frame.name}"):
             return None
         values: list[tuple[str, Expr]] = []
         takes: set[str] = set()
@@ -398,7 +401,7 @@ class _Steps:
                 mask = first(override, "within")
                 if mask is not None:
                     within.append((name, self.context.expr(mask.children[0])))
-        return Save(span, guard, frame.name, (slot,) if slot else (), self._using(node), tuple(values), frozenset(takes), tuple(within))
+        return Save(span, guard, frame.name, slots, self._using(node), tuple(values), frozenset(takes), tuple(within))
 
     def _restore(self, node: Node, guard: Guard, span: Span, scope: _Scope) -> Step | None:
         if scope.frame is None:

@@ -338,7 +338,7 @@ def _symbols(spec: Spec, collector: Collector) -> None:
             collector.error("E303", f"'{row.name}' takes {row.count} arguments here and {count} there", row.span, related=(("the other one", first),))
     for path in spec.paths.values():
         if path.number is None:
-            rows += [(f"{path.name}_{s.name}", s.span) for s in flat_steps(path.steps) if isinstance(s, Label)]
+            rows += [(s.symbol(path.name), s.span) for s in flat_steps(path.steps) if isinstance(s, Label)]
     for name, span in rows:
         if name in taken:
             earlier = taken[name]

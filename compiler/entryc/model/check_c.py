@@ -86,7 +86,7 @@ def _generated(spec: Spec) -> Iterable[str]:
     for choice in spec.choices.values():
         yield from (f"{choice.name}_{m}_refused" for m in choice.methods)
     for path in spec.paths.values():
-        yield from (f"{path.name}_{s.name}" for s in flat_steps(path.steps) if isinstance(s, Label))
+        yield from (s.symbol(path.name) for s in flat_steps(path.steps) if isinstance(s, Label))
         yield from (f"{window}_{path.name}_{end}" for window in spec.windows for end in ("begin", "end"))
 
 

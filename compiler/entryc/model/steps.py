@@ -57,9 +57,10 @@ class Save(Step):
 
 @dataclass(frozen=True)
 class Clear(Step):
-    """clear all / clear r8 r9."""
+    """clear all / clear all but ax / clear r8 r9."""
 
     registers: tuple[str, ...]                  # empty: all
+    but: tuple[str, ...] = ()                   # with all
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,14 @@ class Restore(Step):
 
 @dataclass(frozen=True)
 class Label(Step):
-    """A global label for profilers and windows."""
+    """A global label for profilers and windows: label NAME is PATH_NAME, label is NAME the symbol itself."""
 
     name: str
+    own: bool = False
+
+    def symbol(self, path: str) -> str:
+        """What the image calls it."""
+        return self.name if self.own else f"{path}_{self.name}"
 
 
 @dataclass(frozen=True)

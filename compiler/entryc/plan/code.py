@@ -38,6 +38,7 @@ class Insn:
     span: Span | None = None                    # the spec line that asked for it
     step: str = ""                              # id of the plan step
     unwound: Unwound | None = None              # before it; None: sp is not near a frame
+    constant: str = ""                          # the name that the spec gives to its immediate operand
 
     def operand(self, name: str) -> Value:
         return self.operands[list(self.form.params).index(name)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..model.arch import Assign
-from ..model.expr import Binary, CellRef, Expr, Mem, Num, Reg, SlotRef, constant, is_constant, show
+from ..model.expr import Binary, CellRef, Expr, Mem, Num, Reg, SlotRef, Unary, constant, is_constant, show
 from ..model.spec import Frame, Slot
 from ..model.steps import Call, Clear, ExitTo, Goto, Jump, Origin, Restore, ReturnStep, Save, Step
 from .lower import NoForm
@@ -36,7 +36,7 @@ class Frames(States):
         """Where the value of a slot is found now; None: nothing is written (C does it)."""
         m = self.machine
         if override is not None:
-            return Num(constant(override)) if is_constant(override) else self.checked_override(slot, override, step)
+            return Num(constant(override), named(override)) if is_constant(override) else self.checked_override(slot, override, step)
         if slot.source == "c":
             return None
         if slot.source == "number":
@@ -134,7 +134,7 @@ class Frames(States):
                     chosen = push_whole(self.arch, slot.home)       # which of its bits are right is said by the spec and proved
                 if chosen is None:
                     raise NoForm(f"{self.arch.name} cannot push {show(source)}")
-                self.emit(step, [chosen], f"{frame.name}.{slot.name}")
+                self.emit(step, [chosen], f"{frame.name}.{slot.name}", (source.label or "") if isinstance(source, Num) else "")
                 m.below += self.word
                 self.record(slot, source)
 
@@ -202,7 +202,7 @@ class Frames(States):
     def clear(self, step: Clear, rest: list[Step]) -> None:
         m = self.machine
         soon = self.overwritten_soon(rest)
-        for register in step.registers or self.arch.gprs:
+        for register in step.registers or [r for r in self.arch.gprs if r not in step.but]:
             if register in soon or m.regs.get(register) == Value("const", number=0):
                 if register in step.registers:
                     self.error("E313", f"{register} is overwritten before anything can see it: nothing asks for this step", step.span)
@@ -230,7 +230,9 @@ class Frames(States):
     def restore(self, step: Restore) -> None:
         frame = self.spec.frames[step.frame]
         m = self.machine
-        if m.below is None or m.frame != step.frame:
+        copies = [self.copy_of(step.frame, name) for name in step.slots]
+        copied = bool(copies) and None not in copies
+        if m.below is None or (m.frame != step.frame and not copied):
             self.error("E321", f"frame '{step.frame}' cannot be reached here: sp does not point into it", step.span)
             return
         self.need_stack(step.span)
@@ -241,6 +243,8 @@ class Frames(States):
         for name in step.slots:
             if not restorable(frame.slots[name]):
                 self.error("E328", f"slot '{name}' is not restored into a general register", step.span, f"write an assignment: … = {frame.name}.{name}")
+        if m.frame != step.frame:               # from where the words were copied to
+            frame, chosen = self.spec.frames[m.frame or ""], [s for s in copies if s is not None]
         if self.by_push:
             self.restore_by_pop(step, frame, chosen)
         else:
@@ -283,3 +287,11 @@ class Frames(States):
             self.emit(step, self.lower.load(slot.home or "", self.sp, offset), f"{frame.name}.{slot.name}")
             m.regs[slot.home or ""] = Value("slot", slot.name)
             index += 1
+
+
+def named(expr: Expr) -> str | None:
+    """The name of a constant, as the spec has it."""
+    if isinstance(expr, Unary) and expr.op == "neg":
+        inner = named(expr.a)
+        return f"-{inner}" if inner else None
+    return expr.label if isinstance(expr, Num) else None

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ..model.expr import CellRef, Expr, FrameRef, Mem, Num, Reg, SlotRef, SymbolRef, constant, is_constant, show
-from ..model.spec import Configuration, Frame, Path, Spec
+from ..model.arch import Assign, Form
+from ..model.expr import Cast, CellRef, Expr, FrameRef, Mem, Num, Reg, SlotRef, SymbolRef, constant, is_constant, show
+from ..model.spec import Configuration, Frame, Path, Slot, Spec
 from ..model.steps import Set, Step, SwitchStack
 from ..model.surroundings import Guard, StateNeed
 from ..source.finding import Collector
 from ..source.text import Span
 from .code import DecisionSite, Insn, LabelLine, Line, Moment, Unwound
 from .lower import Lower, NoForm
-from .select import Chosen, can_push, pop_whole, push
+from .select import Chosen, can_push, find, pop_whole, push
 from .values import UNKNOWN, Machine, Value, derive_states, lacking, value_of
 
 NONE: Guard = frozenset()
@@ -45,9 +46,10 @@ class Piece:
 class Moves:
     """State and moves of a path being planned in one configuration."""
 
-    def __init__(self, spec: Spec, configuration: Configuration, collector: Collector) -> None:
+    def __init__(self, spec: Spec, configuration: Configuration, collector: Collector, whole: Mapping[str, Form]) -> None:
         self.spec, self.arch = spec, spec.arch
         self.configuration, self.collector = configuration, collector
+        self.whole = whole                      # ops and changes of state that stay one line: the target has a text for them
         self.lower = Lower(spec)
         self.decisions: list[DecisionSite] = []
         self.moments: list[Moment] = []
@@ -69,10 +71,10 @@ class Moves:
     def error(self, code: str, message: str, span: Span | None, help: str | None = None) -> None:
         self.collector.error(code, message, span, help)
 
-    def emit(self, step: Step, chosen: Iterable[Chosen], comment: str = "") -> None:
+    def emit(self, step: Step, chosen: Iterable[Chosen], comment: str = "", constant: str = "") -> None:
         identity = ":".join((type(step).__name__, *self.inside, str(step.span.line), str(step.span.column)))
         for form, operands in chosen:
-            self.lines.append(Insn(form, operands, step.guard | self.around, comment, step.span, identity, self.unwound()))
+            self.lines.append(Insn(form, operands, step.guard | self.around, comment, step.span, identity, self.unwound(), constant))
 
     def unwound(self) -> Unwound | None:
         """How to unwind from here, as the tracked values say."""
@@ -200,9 +202,13 @@ class Moves:
             memory = self.spec.memories[value.memory]
             chosen = self.lower.load(place.name, memory.base, memory.cells[value.cell].offset, step.using)
             new = value_of(m, value)
+        elif isinstance(value, Cast) and isinstance(value.a, SlotRef):
+            chosen, new = self.narrowed(place.name, value, value.a), Value("bits", show(value))
         elif isinstance(value, (Reg, Num, SymbolRef)):
             chosen = self.lower.move(place.name, value)
             new = value_of(m, value)
+            if value == Reg(self.sp) and m.frame is not None and m.below is not None:
+                new = Value("frame", m.frame, self.spec.frames[m.frame].size - m.below)
         else:
             raise NoForm(f"{show(value)} cannot be computed here")
         self.emit(step, chosen, f"{show(place)} = {show(value)}")
@@ -213,6 +219,15 @@ class Moves:
             m.below = None
             m.stack = "user" if new == Value("slot", self.slot_of_home(self.sp)) or new == Value("interrupted", self.sp) else "any"
         derive_states(self.spec, m, place.name)
+
+    def narrowed(self, register: str, value: Cast, slot: SlotRef) -> list[Chosen]:
+        """Some bits of a slot, from a register that still holds what was saved there."""
+        saved = self.machine.slots.get(slot.slot, UNKNOWN)
+        source = self.machine.find(saved, register) if saved != UNKNOWN and self.machine.frame == slot.frame else None
+        chosen = find(self.arch, Assign(Reg(register), Cast(value.bits, value.signed, Reg(source)))) if source is not None else None
+        if chosen is None:
+            raise NoForm(f"{show(value)} cannot be had: no register holds {show(slot)} here, or {self.arch.name} has no form for it")
+        return [chosen]
 
     def slot_of_home(self, register: str) -> str:
         frame = self.frame()
@@ -309,12 +324,22 @@ class Moves:
         if m.below is None or m.frame != frame_name:
             if m.outer is not None and m.outer[0] == frame_name and m.below is not None:
                 return self.sp, m.below + m.outer[1] - (frame.size - frame.slots[slot].offset)
-            pointer = next((r for r, v in m.regs.items() if v == Value("frame", frame_name)), None)
+            copy = self.copy_of(frame_name, slot)
+            if copy is not None and m.below is not None and m.frame is not None:
+                return self.sp, copy.offset - (self.spec.frames[m.frame].size - m.below)
+            pointer = next(((r, v) for r, v in m.regs.items() if (v.kind, v.name) == ("frame", frame_name)), None)
             if pointer is not None:
-                return pointer, frame.slots[slot].offset
+                return pointer[0], frame.slots[slot].offset - pointer[1].number
             self.error("E321", f"frame '{frame_name}' cannot be reached here: sp does not point into it", span)
             return self.sp, 0
         return self.sp, frame.slots[slot].offset - (frame.size - m.below)
+
+    def copy_of(self, frame_name: str, slot: str) -> Slot | None:
+        """The slot of the frame at hand that holds what the path's own frame has in a slot."""
+        frame, m = self.frame(), self.machine
+        if frame is None or frame_name != self.path.frame or frame.name == frame_name:
+            return None
+        return next((s for s in frame.slots.values() if m.slots.get(s.name) == Value("slot", slot)), None)
 
     def frame(self) -> Frame | None:
         return self.spec.frames[self.machine.frame] if self.machine.frame else None

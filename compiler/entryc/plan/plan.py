@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from heapq import heappop, heappush
 
-from ..model.arch import Control
+from ..model.arch import Control, Form
 from ..model.expr import Reg
 from ..model.spec import VECTOR_TABLE, Configuration, Path, Spec
 from ..model.surroundings import ANY, ANYWHERE, Guard
@@ -21,8 +22,11 @@ from .walk import Walker
 PATH_ALIGN = 16                                 # also larger than a vector stub: the place of one never depends on the size of another
 
 
-def plan_spec(spec: Spec, collector: Collector | None = None) -> Code:
-    """The machine code of a spec, with guards. Raises Findings when a rule of order is broken."""
+def plan_spec(spec: Spec, collector: Collector | None = None, whole: Mapping[str, Form] | None = None, only: frozenset[str] | None = None) -> Code:
+    """The machine code of a spec, with guards. Raises Findings when a rule of order is broken.
+
+    `whole`: ops and changes of state that the target has a text of its own for, as forms. `only`: the paths that are planned; None: all.
+    """
     collector = collector or Collector()
     per_configuration: dict[str, list[Line]] = {}
     most: dict[str, int] = dict.fromkeys(spec.decisions, 0)
@@ -30,7 +34,7 @@ def plan_spec(spec: Spec, collector: Collector | None = None) -> Code:
     found: list[Moment] = []
     shown = richest(spec)
     for configuration in spec.configurations.values():
-        planner = _Planner(spec, configuration, collector)
+        planner = _Planner(spec, configuration, collector, whole or {}, only)
         per_configuration[configuration.name] = planner.lines()
         collector.stop_if_failed()
         _sites(decisions, planner.walker.decisions)
@@ -77,9 +81,9 @@ def _moments(spec: Spec, found: list[Moment]) -> list[Moment]:
 
 
 class _Planner:
-    def __init__(self, spec: Spec, configuration: Configuration, collector: Collector) -> None:
-        self.spec, self.configuration, self.collector = spec, configuration, collector
-        self.walker = Walker(spec, configuration, collector)
+    def __init__(self, spec: Spec, configuration: Configuration, collector: Collector, whole: Mapping[str, Form], only: frozenset[str] | None) -> None:
+        self.spec, self.configuration, self.collector, self.only = spec, configuration, collector, only
+        self.walker = Walker(spec, configuration, collector, whole)
         self.arrivals: dict[str, list[Transfer]] = {}
         self.out: list[Line] = []
         self.placed: set[str] = set()
@@ -87,7 +91,8 @@ class _Planner:
 
     def lines(self) -> list[Line]:
         """Plan in dependency order, then place in the written order."""
-        entries = [p for p in self.spec.paths.values() if p.kind in ("entry", "routine") and self.configuration.holds(p.guard)]
+        entries = [p for p in self.spec.paths.values() if p.kind in ("entry", "routine") and self.configuration.holds(p.guard)
+                   and (self.only is None or p.name in self.only)]
         known: dict[tuple[str, str | None, bool], Machine] = {}
         for path in entries:
             machine = arrival(self.spec, self.configuration, path, known) if path.kind == "entry" else _routine(self.spec, path)
@@ -121,7 +126,8 @@ class _Planner:
 
     def _plan_shared(self) -> None:
         """Paths and exits, each after everything that leads to it."""
-        waiting = [p for p in self.spec.paths.values() if p.kind in ("path", "exit") and self.configuration.holds(p.guard)]
+        waiting = [p for p in self.spec.paths.values() if p.kind in ("path", "exit") and self.configuration.holds(p.guard)
+                   and (self.only is None or p.name in self.only)]
         leads: dict[str, set[str]] = {p.name: set() for p in waiting}
         for path in waiting:
             for target in _targets(path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..model.arch import Assign, Control
+from ..model.arch import Assign, Control, Form
 from ..model.expr import FLIPPED, Binary, Bit, CellRef, Expr, Num, PresetRef, Reg, constant, is_constant, rebuild, show
 from ..model.inline import Inline, OpDecide, OpInsn, OpSet, OpStep, replaced
 from ..model.spec import State
@@ -44,6 +44,9 @@ class States(Moves):
             return
         if move.inline is not None:
             self.by_op(step, state, self.spec.inlines[move.inline])
+        elif (text := self.whole.get(f"{step.subject} = {step.value}")) is not None:
+            self.operands(move.operand, step.span)
+            self.emit(step, [(text, ())])
         else:
             self.emit(step, [(self.arch.forms[move.form], self.operands(move.operand, step.span))], f"{step.subject} = {step.value}")
         m.states[step.subject] = None if step.value == KEPT else str(step.value)
@@ -112,10 +115,17 @@ class States(Moves):
             m.regs[register] = UNKNOWN
             if register == self.sp:
                 m.below, m.stack = None, "user"         # no stack of the kernel's
-        self.op_steps(step, op.steps, values)
+        if (text := self.whole.get(op.name)) is not None:
+            self.emit(step, [(text, self.bound(text, values))])
+        else:
+            self.op_steps(step, op.steps, values)
         if step.keeping is not None:
             m.regs[step.keeping] = Value("kept", state.name)
             m.kept[state.name] = step.keeping
+
+    def bound(self, form: Form, values: dict[str, Expr]) -> tuple[Operands, ...]:
+        """The operands of an op that stays whole: the registers that the step gives."""
+        return tuple(value.name for value in (values[name] for name in form.params) if isinstance(value, Reg))
 
     def op_steps(self, step: Step, steps: tuple[OpStep, ...], values: dict[str, Expr]) -> None:
         for part in steps:
@@ -198,7 +208,10 @@ class States(Moves):
 
     def do_inline(self, step: Do) -> None:
         """The steps of an op without operands."""
-        self.op_steps(step, self.spec.inlines[step.op].steps, {})
+        if (text := self.whole.get(step.op)) is not None:
+            self.emit(step, [(text, ())])
+        else:
+            self.op_steps(step, self.spec.inlines[step.op].steps, {})
 
     def do(self, step: Do) -> None:
         """call SYMBOL: what it needs holds, what it changes is new."""
@@ -208,10 +221,11 @@ class States(Moves):
                        f"put {need.subject} = {need.value} before this step")
         for register in op.clobbers:
             self.destroy(register, step.span)
-        chosen = find(self.arch, Control("call", op.symbol))
+        text = self.whole.get(op.name)
+        chosen = (text, ()) if text is not None else find(self.arch, Control("call", op.symbol))
         if chosen is None:
             raise NoForm(f"{self.arch.name} has no call")
-        self.emit(step, [chosen], f"op {op.name}")
+        self.emit(step, [chosen], f"op {op.name}" if text is None else "")
         for register in op.clobbers:
             m.regs[register] = UNKNOWN
         for fact in op.sets:

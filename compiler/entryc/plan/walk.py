@@ -65,6 +65,9 @@ class Walker(Frames):
     def steps(self, steps: Iterable[Step]) -> None:
         todo = [s for s in steps if self.configuration.holds(s.guard)]
         for index, step in enumerate(todo):
+            if self.ended == "" and isinstance(step, Label) and isinstance(todo[index - 1], ReturnStep):
+                self.behind_return(step)
+                continue
             if self.ended is not None:
                 self.error("E311", "this step is never reached", step.span)
                 return
@@ -78,6 +81,13 @@ class Walker(Frames):
                 self.ended = ""         # what follows would only repeat the mistake
                 return
             self.mark_windows(step.guard | self.around)
+
+    def behind_return(self, step: Label) -> None:
+        """A label of the end of a path: what stops speculation there comes after it."""
+        index = len(self.lines)
+        while isinstance(last := self.lines[index - 1], Insn) and last.form.role == "stop":
+            index -= 1
+        self.lines.insert(index, LabelLine(step.symbol(self.path.name), "inner", step.guard))
 
     def note(self, step: Step, written: int) -> None:
         """Keep what is so after a step."""
@@ -106,7 +116,7 @@ class Walker(Frames):
         elif isinstance(step, Restore):
             self.restore(step)
         elif isinstance(step, Label):
-            self.lines.append(LabelLine(f"{self.path.name}_{step.name}", "inner", step.guard))
+            self.lines.append(LabelLine(step.symbol(self.path.name), "inner", step.guard))
         elif isinstance(step, Call):
             self.call(step)
         elif isinstance(step, Jump):
@@ -140,6 +150,7 @@ class Walker(Frames):
         m = self.machine
         for register, argument in zip(self.arch.abi.args, step.arguments, strict=False):
             self.destroy(register, step.span)
+            before = m.regs.get(register)
             if isinstance(argument, FrameRef):
                 frame = self.spec.frames[argument.frame]
                 if m.below is None or m.frame != argument.frame:
@@ -153,6 +164,8 @@ class Walker(Frames):
                 chosen = self.lower.load(register, *self.slot_address(argument.frame, argument.slot, step.span))
             elif isinstance(argument, (Reg, Num)):
                 chosen = self.lower.move(register, argument)
+            elif isinstance(argument, Cast) and isinstance(argument.a, SlotRef):
+                chosen = self.narrowed(register, argument, argument.a) if before != Value("bits", show(argument)) else []
             else:
                 raise NoForm(f"{show(argument)} cannot be passed: pass the frame, a slot, a register or a constant")
             self.emit(step, chosen, show(argument))
@@ -163,9 +176,10 @@ class Walker(Frames):
         for need, actual in self.lacking(needs):
             self.error("E331", f"C code '{step.contract}' needs {need.subject} = {need.value}, but {need.subject} is {actual} here", step.span,
                        f"put {need.subject} = {need.value} before the call")
-        if any(n.subject == "gprs" and self.configuration.holds(n.guard) for n in needs):
+        cleared = next((n for n in needs if n.subject == "gprs" and self.configuration.holds(n.guard)), None)
+        if cleared is not None:
             link = self.arch.abi.link if isinstance(step, Call) else None
-            seen = [r for r in self.arch.gprs if self.machine.regs.get(r, UNKNOWN).kind == "interrupted" and r != link]
+            seen = [r for r in self.arch.gprs if self.machine.regs.get(r, UNKNOWN).kind == "interrupted" and r != link and r not in cleared.but]
             if seen:
                 self.error("E332", f"C would see the interrupted {', '.join(seen[:5])}", step.span, "put 'clear all' before the call")
 

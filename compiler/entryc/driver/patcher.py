@@ -1,0 +1,118 @@
+"""`entryc patch`: a series of patches for a tree, from the spec and the series file beside it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import __version__
+from ..model.build import load_spec
+from ..model.digest import model_digest
+from ..model.spec import Spec
+from ..patch.apply import apply_series
+from ..patch.cover import cover
+from ..patch.dialect import Dialect, load_dialect
+from ..patch.kernel_c import KernelC
+from ..patch.kernel_code import plan_kernel_code
+from ..patch.kernel_text import KernelText
+from ..patch.mail import Sender, mbox
+from ..patch.series import load_series
+from ..patch.tree import open_tree, refused
+from ..resources import filled
+from ..source.finding import Collector
+from . import output
+from .jobs import Speaker
+
+PERSON = re.compile(r"[^<>\r\n\0]{1,100} <[^<>@\s]{1,100}@[^<>@\s]{1,200}>")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for."""
+
+    spec: Path
+    tree: Path
+    out: Path | None
+    sender: str | None
+    signed: bool
+    apply: bool
+
+
+def patch(asked: Asked, say: Speaker) -> int:
+    """Write the series, or change the tree. Raises Findings."""
+    if asked.out is None and not asked.apply:
+        raise refused("E003", "nothing to do: neither a file for the series nor --apply is given", "entryc patch SPEC --tree DIR -o series.mbox")
+    spec = load_spec(asked.spec)
+    dialect = load_dialect(spec)
+    if dialect is None:
+        raise refused("E384", f"there are no patches for target {spec.target} on {spec.arch.title}", "entryc build writes whole files for target bare")
+    series = load_series(asked.spec.with_name(asked.spec.stem + ".series.toml"))
+    sender = _sender(asked) if asked.out is not None else None
+    tree = open_tree(asked.tree, series.versions, series.files)
+    texts = _Texts(spec, dialect)
+    patches = apply_series(series, tree, dialect, texts)
+    if asked.out is not None and sender is not None:
+        written = output.write_all(asked.out.parent, {
+            asked.out.name: mbox(series, patches, sender, f"entryc {__version__}"),
+            asked.out.stem + ".cover": cover(series, patches, tree, spec, texts.digest, dialect)})
+        say.say(f"{asked.out}: {len(patches)} patch{'es' * (len(patches) != 1)} for Linux {tree.name}, model {texts.digest}"
+                + ("" if written.changed else ": nothing changed"))
+    if tree.clean is None:
+        print(f"entryc: {asked.tree} is no git repository: whether its files are as released was not checked", file=sys.stderr)
+    if asked.apply:
+        output.write_all(asked.tree, {name: text for name, text in tree.texts.items() if name in series.files})
+        say.say(f"{asked.tree}: {', '.join(series.files)} changed")
+    return 0
+
+
+class _Texts:
+    """What the series puts into the tree, made from the spec."""
+
+    def __init__(self, spec: Spec, dialect: Dialect) -> None:
+        self.spec, self.dialect, self.digest = spec, dialect, model_digest(spec)
+        self.made: dict[tuple[str, ...], dict[str, list[str]]] = {}
+
+    def code(self, paths: tuple[str, ...], symbol: str) -> list[str]:
+        if paths not in self.made:
+            unknown = [name for name in paths if name not in self.spec.paths]
+            if unknown:
+                raise refused("E384", f"the series names the path {unknown[0]}, which the spec does not have")
+            collector = Collector()
+            planned = plan_kernel_code(self.spec, self.dialect, paths, collector)
+            self.made[paths] = KernelText(self.spec, self.dialect, planned, collector, self.digest).symbols()
+            collector.stop_if_failed()
+        if symbol not in self.made[paths]:
+            raise refused("E384", f"the series wants the code of {symbol}, which the spec does not make")
+        return self.made[paths][symbol]
+
+    def choice(self, name: str, counted: bool) -> list[str]:
+        if name not in self.spec.choices:
+            raise refused("E384", f"the series names the choice {name}, which the spec does not have")
+        choice = self.spec.choices[name]
+        frame = next(f for p in self.spec.paths.values() if p.name == self.spec.methods[choice.methods[0]].exit for f in [self.spec.frames[p.frame or ""]])
+        return KernelC(self.spec, self.dialect).choice(choice, frame, counted)
+
+    def call(self, name: str) -> str:
+        return self.dialect.c["choice_call"].format(name=name)
+
+    def template(self, name: str) -> str:
+        counts = KernelC(self.spec, self.dialect).counts()
+        return filled(f"{self.spec.target}/{name}.j2", {"counts": counts})
+
+
+def _sender(asked: Asked) -> Sender:
+    """Who the mails are from, and when: --from, else git's author; SOURCE_DATE_EPOCH, else now."""
+    name = asked.sender
+    if name is None:
+        found = subprocess.run(["git", "var", "GIT_AUTHOR_IDENT"], capture_output=True, text=True, check=False)
+        name = found.stdout.rpartition(">")[0] + ">" if found.returncode == 0 else ""
+    if not PERSON.fullmatch(name):
+        raise refused("E387", "who sends the patches is not known" if asked.sender is None else f"'{asked.sender}' is no name with an address",
+                      'write: --from "NAME <MAIL>"')
+    date = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return Sender(name, int(date) if date.isascii() and date.isdigit() and len(date) < 12 else int(time.time()), asked.signed)

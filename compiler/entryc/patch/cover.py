@@ -1,0 +1,61 @@
+"""The cover letter: what the series does, counted before and after, what stays as it is, what was shown and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..model.spec import Spec
+from .assembly import logic, region_between
+from .dialect import Dialect
+from .mail import counts, paragraphs, stat
+from .series import Code, Patch, Series
+from .tree import Tree
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a symbol's source has: lines besides comments and blanks, conditional branches."""
+
+    lines: int
+    branches: int
+
+
+def size_of(text: str, dialect: Dialect) -> Size:
+    lines = logic(text).split("\n")
+    marks = tuple(dialect.branches)
+    return Size(len(lines), sum(any(word in marks for word in line.replace('"', " ").replace(";", " ").split()) for line in lines))
+
+
+def sizes(patches: Sequence[Patch], dialect: Dialect) -> list[tuple[str, str, Size, Size]]:
+    """For each symbol that gives way: file, symbol, before, after."""
+    out = []
+    for patch in patches:
+        for row in (e for e in patch.step.edits if isinstance(e, Code)):
+            texts = []
+            for text in patch.changes[row.file]:
+                lines = text.split("\n")
+                region = region_between(lines, dialect.lines["entry"].format(name=row.symbol), dialect.lines["end"].format(name=row.symbol))
+                texts.append("\n".join(lines[region.first:region.last]) if region is not None else "")
+            out.append((row.file, row.symbol, size_of(texts[0], dialect), size_of(texts[1], dialect)))
+    return out
+
+
+def cover(series: Series, patches: Sequence[Patch], tree: Tree, spec: Spec, digest: str, dialect: Dialect) -> str:
+    """The text of the letter, without headings of mail."""
+    clean = {True: "committed files only", False: "", None: "no git repository: whether it was changed was not checked"}[tree.clean]
+    rows = [f"  {symbol:<24} {before.lines:4d} -> {after.lines:4d} {before.branches:8d} -> {after.branches}"
+            for _, symbol, before, after in sizes(patches, dialect)]
+    changed = {name: (added, removed) for patch in patches for name, added, removed in counts(patch)}
+    parts = [
+        f"Subject: [PATCH 0/{len(patches)}] {series.subject}",
+        paragraphs(series.message),
+        f"Made for Linux {tree.name} ({clean}).\nThe spec is {spec.source.name.rsplit('/', 1)[-1]}, its model {digest}.",
+        "\n".join(["Source lines besides comments, and lines with a conditional branch:", "", *rows]),
+        "What stays as it is: " + paragraphs(series.stays) if series.stays else "",
+        "\n".join(["Whether the machine code does what the spec says is proved on the objects:", "",
+                   f"  entryc verify {spec.source.name.rsplit('/', 1)[-1]} " + " ".join(f"--object {name}" for name in series.objects)]),
+        "\n".join(f"  [{n}] {p.step.subject}" for n, p in enumerate(patches, 1)),
+        stat([(name, added, removed) for name, (added, removed) in sorted(changed.items())]),
+    ]
+    return "\n\n".join(p for p in parts if p) + "\n"

@@ -1,0 +1,61 @@
+"""How a kernel writes its entry code: a table of texts, by the names that the spec and the CPU's description use."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..model.arch import Form
+from ..model.spec import Spec
+from ..resources import templates
+from ..source.text import Span
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A feature that is patched in at boot: its name, and the option that its text needs ("": none)."""
+
+    name: str
+    option: str
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """The texts of one kernel on one CPU: templates/TARGET/CPU.toml."""
+
+    lines: Mapping[str, str]
+    hints: Mapping[str, str]
+    landing: Mapping[str, str]
+    features: Mapping[str, Feature]
+    forms: Mapping[str, Mapping[str, str]]      # form -> text, cell (the operand that is a word of memory)
+    cells: Mapping[str, str]
+    constants: Mapping[str, str]
+    c: Mapping[str, str]                        # C around a choice
+    unless: Mapping[str, tuple[Mapping[str, str], ...]]         # method -> when the kernel never takes it, whatever the frame
+    branches: tuple[str, ...]                   # mnemonics of conditional branches
+    ops: Mapping[str, Mapping[str, str]]        # op, or STATE = VALUE -> text, inside
+
+    def whole(self, spec: Spec) -> dict[str, Form]:
+        """The ops and changes of state that are one line of text, as forms without effects."""
+        return {name: whole_form(spec, name, row["text"]) for name, row in self.ops.items()}
+
+
+def load_dialect(spec: Spec) -> Dialect | None:
+    """The dialect of the spec's target and CPU; None: there is none."""
+    path = templates() / spec.target / f"{spec.arch.name}.toml"
+    if not path.is_file():
+        return None
+    data: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+    features = {name: Feature(row["name"], row.get("option", "")) for name, row in data["features"].items()}
+    return Dialect(data["lines"], data["hints"], data["landing"], features, data["forms"], data["cells"], data["constants"],
+                   data["c"], {name: tuple(rows) for name, rows in data.get("unless", {}).items()},
+                   tuple(data["count"]["branches"]), data["ops"])
+
+
+def whole_form(spec: Spec, name: str, text: str) -> Form:
+    """A text with operands in braces as an instruction form: operands are general registers or the stack pointer."""
+    kinds = next(p for f in spec.arch.forms.values() for p in f.params.values() if {k.name for k in p} == {"gpr", "sp"})
+    parts = [piece.partition("}")[0] for piece in text.split("{")[1:]]
+    return Form(f"whole {name}", dict.fromkeys(parts, kinds), "whole", text, {}, (), (), frozenset(), "", Span(spec.source, 1, 1, 1, 2))

@@ -1,0 +1,97 @@
+"""C of a kernel: how to choose the way back, a test for each clause, in the order of the spec; counted, if the kernel wants it."""
+
+from __future__ import annotations
+
+import textwrap
+
+from ..emit.c_text import OPERATORS, comment
+from ..model.expr import FLIPPED, Binary, Cast, Expr, HookCall, Num, SlotRef, Unary, show
+from ..model.spec import Choice, Clause, Frame, Spec
+from .dialect import Dialect
+from .tree import refused
+
+WIDTH = 80
+
+
+class KernelC:
+    """Writes the functions of one spec."""
+
+    def __init__(self, spec: Spec, dialect: Dialect) -> None:
+        self.spec, self.dialect = spec, dialect
+
+    def choice(self, choice: Choice, frame: Frame, counted: bool) -> list[str]:
+        """A function that says whether the first of two methods can be taken."""
+        method = self.spec.methods[choice.methods[0]]
+        texts = self.dialect.c
+        out = self.remark(texts["choice_comment"].format(method=method.name.upper(), other=choice.methods[1].upper()), 0)
+        out += [texts["choice_head"].format(name=choice.name, struct=frame.c_name, frame=frame.name), "{"]
+        for row in self.dialect.unless.get(method.name, ()):
+            out += [*self.remark(row["reason"], 1), f"\tif ({row['condition']})", *self.refuse(choice, row["name"], counted), ""]
+        for clause in method.clauses:
+            out += [*(self.remark(clause.reason, 1) if clause.reason else []), f"\tif ({texts['unlikely'].format(condition=self.refusing(clause))})",
+                    *self.refuse(choice, clause.name, counted), ""]
+        out += [*([f"\t{self.counted(choice, method.name)}"] if counted else []), "\treturn true;", "}"]
+        return self.braced(out)
+
+    def counted(self, choice: Choice, name: str) -> str:
+        return self.dialect.c["count"].format(choice=choice.name.upper(), name=name.upper())
+
+    def counts(self) -> list[dict[str, str]]:
+        """Every way that a choice ends, in the order of its tests: the name of its counter, and what people read."""
+        out = []
+        for choice in self.spec.choices.values():
+            method = self.spec.methods[choice.methods[0]]
+            out.append((choice, method.name, f"{choice.name} {method.name}"))
+            for name in (*(row["name"].lower() for row in self.dialect.unless.get(method.name, ())), *(c.name for c in method.clauses)):
+                out.append((choice, name, f"{choice.name} {choice.methods[1]} {name}"))
+        return [{"name": f"{choice.name.upper()}_{name.upper()}", "text": text} for choice, name, text in out]
+
+    def refuse(self, choice: Choice, name: str, counted: bool) -> list[str]:
+        return [*([f"\t\t{self.counted(choice, name)}"] if counted else []), "\t\treturn false;"]
+
+    def braced(self, lines: list[str]) -> list[str]:
+        """Braces around bodies of more than one line."""
+        out: list[str] = []
+        for index, line in enumerate(lines):
+            if line.startswith("\tif (") and lines[index + 2].startswith("\t\t"):
+                out.append(line + " {")
+            elif line == "\t\treturn false;" and lines[index - 1].startswith("\t\t"):
+                out += [line, "\t}"]
+            else:
+                out.append(line)
+        return out
+
+    def remark(self, text: str, depth: int) -> list[str]:
+        indent = "\t" * depth
+        if len(text) + 6 + 8 * depth <= WIDTH:
+            return [f"{indent}/* {comment(text)} */"]
+        return [f"{indent}/*", *(f"{indent} * {part}" for part in textwrap.wrap(comment(text), WIDTH - 8 * depth - 3)), f"{indent} */"]
+
+    def refusing(self, clause: Clause) -> str:
+        """What is so when the clause is not."""
+        condition = clause.condition
+        if isinstance(condition, Binary) and condition.op in FLIPPED:
+            flipped = Binary(FLIPPED[condition.op], condition.a, condition.b)
+            if flipped.op == "ne" and condition.b == Num(0):
+                return self.text(condition.a)
+            return self.text(flipped)
+        return f"!({self.text(condition)})"
+
+    def text(self, expr: Expr) -> str:
+        if isinstance(expr, Num):
+            return self.dialect.constants.get(expr.label or "", "") or (f"{expr.value:#x}" if expr.value > 9 else str(expr.value))
+        if isinstance(expr, SlotRef):
+            return f"{expr.frame}->{expr.slot}"
+        if isinstance(expr, HookCall):
+            symbols = self.spec.hooks[expr.name].symbols
+            return f"{symbols[0] if symbols else expr.name}({', '.join(self.text(a) for a in expr.arguments)})"
+        if isinstance(expr, Cast) and expr.bits == 32:
+            return f"({'s' if expr.signed else 'u'}32){self.inner(expr.a)}"
+        if isinstance(expr, Unary) and expr.op in ("inv", "not"):
+            return {"inv": "~", "not": "!"}[expr.op] + self.inner(expr.a)
+        if isinstance(expr, Binary):
+            return f"{self.inner(expr.a)} {OPERATORS[expr.op]} {self.inner(expr.b)}"
+        raise refused("E371", f"there is no kernel C for {show(expr)}")
+
+    def inner(self, expr: Expr) -> str:
+        return f"({self.text(expr)})" if isinstance(expr, Binary) else self.text(expr)

@@ -1,0 +1,113 @@
+"""A series: steps of a TOML file, each a list of edits of the tree's texts."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .tree import refused
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Base of the edits: a file of the tree."""
+
+    file: str
+
+
+@dataclass(frozen=True)
+class Code(Edit):
+    """The code of a symbol gives way to that of some paths of the spec. `known`: fingerprints of what may stand there."""
+
+    symbol: str
+    paths: tuple[str, ...]
+    known: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Choice(Edit):
+    """What a C function does after its last call of another one gives way to a choice of the spec, which becomes a function of its own above it.
+
+    Where that function stands already, it is written again: `counted` then adds the counters.
+    """
+
+    function: str
+    after: str
+    choice: str
+    known: tuple[str, ...] = ()
+    counted: bool = False
+
+
+@dataclass(frozen=True)
+class Insert(Edit):
+    """Lines after a line that stands there once; at the end of the file where `after` is empty."""
+
+    after: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class New(Edit):
+    """A file that the tree does not have: a text beside the dialect's table."""
+
+    template: str
+
+
+KINDS: Mapping[str, type[Edit]] = {"code": Code, "choice": Choice, "insert": Insert, "new": New}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One patch."""
+
+    subject: str
+    message: str
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True)
+class Series:
+    """What the patches do, in order, and which kernels they are for."""
+
+    versions: tuple[str, ...]
+    subject: str
+    message: str
+    stays: str                                  # what is left as it is
+    objects: tuple[str, ...]                    # where the code is proved
+    steps: tuple[Step, ...]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return tuple(sorted({e.file for s in self.steps for e in s.edits}))
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A step with the files that it changes: name -> (before, after); a new file was empty."""
+
+    step: Step
+    changes: dict[str, tuple[str, str]]
+
+
+def load_series(path: Path) -> Series:
+    """Read SPEC.series.toml. Raises Findings."""
+    try:
+        data: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+        steps = tuple(Step(row["subject"], row["message"].strip(), tuple(_edit(e) for e in row["edit"])) for row in data["patch"])
+        return Series(tuple(data["versions"]), data["subject"], data["message"].strip(), data["stays"].strip(), tuple(data["objects"]), steps)
+    except FileNotFoundError:
+        raise refused("E384", f"no series belongs to this spec: {path.name} is missing", "entryc patch works with specs that have one") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as problem:
+        raise refused("E384", f"{path.name} cannot be read: {problem}") from None
+
+
+def _edit(row: dict[str, Any]) -> Edit:
+    kind: Any = KINDS[row.pop("kind")]
+    unknown = set(row) - {f.name for f in fields(kind)}
+    if unknown:
+        raise KeyError(", ".join(sorted(unknown)))
+    edit: Edit = kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()})
+    return edit

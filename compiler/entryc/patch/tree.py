@@ -1,0 +1,94 @@
+"""The tree that a series is made against: which kernel it is, its files as text, and whether it is as its owner committed it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..source.finding import Finding, Findings
+
+LARGEST = 4 << 20                               # bytes of one source file
+VERSION = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]*(\S*)[ \t]*$", re.MULTILINE)
+
+
+def refused(code: str, message: str, help: str | None = None) -> Findings:
+    """One finding without a place in the spec."""
+    return Findings([Finding(code, "error", message, help=help)])
+
+
+@dataclass
+class Tree:
+    """A kernel's source tree. It is read, never written: edits live in `texts` until they are a series."""
+
+    root: Path
+    version: tuple[int, int, int]
+    name: str                                   # 6.12.117
+    clean: bool | None                          # None: not checked, the tree is no git repository
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def read(self, name: str) -> str:
+        """The text of a file, with the edits made so far. Raises Findings: no such file, not text, not in the tree."""
+        if name not in self.texts:
+            self.texts[name] = read_text(self.root, name)
+        return self.texts[name]
+
+    def has(self, name: str) -> bool:
+        """Is there such a file, or anything else of that name?"""
+        return name in self.texts or os.path.lexists(self.root / name)
+
+
+def read_text(root: Path, name: str) -> str:
+    """The text of a file of a tree."""
+    path = root / name
+    try:
+        if not path.resolve(strict=True).is_relative_to(root.resolve()):
+            raise refused("E381", f"{name} of the tree leads out of it", "a symbolic link: take the tree as it was released")
+        if not path.is_file() or path.stat().st_size > LARGEST:
+            raise refused("E381", f"{name} of the tree is no source file")
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise refused("E381", f"the tree has no {name}") from None
+    except UnicodeDecodeError:
+        raise refused("E381", f"{name} of the tree is no text") from None
+    except OSError as problem:
+        raise refused("E381", f"{name} of the tree cannot be read: {(problem.strerror or str(problem)).lower()}") from None
+
+
+def open_tree(root: Path, wanted: tuple[str, ...], touched: tuple[str, ...]) -> Tree:
+    """The tree at a path. `wanted`: the versions that the series is for ("6.12"); `touched`: files that must be as they were committed.
+
+    Raises Findings: no kernel, another version, changes that were not committed.
+    """
+    try:
+        makefile = read_text(root, "Makefile")
+    except Findings:
+        raise refused("E380", f"{root} is no Linux tree: it has no Makefile", "give the top of an unpacked kernel: --tree DIR") from None
+    parts = dict(VERSION.findall(makefile))
+    numbers = [parts.get(key, "") for key in ("VERSION", "PATCHLEVEL", "SUBLEVEL")]
+    if not all(n.isascii() and n.isdigit() and len(n) < 6 for n in numbers) or not (root / "Kbuild").is_file():
+        raise refused("E380", f"{root} is no Linux tree: its Makefile names no version", "give the top of an unpacked kernel: --tree DIR")
+    major, minor, point = (int(n) for n in numbers)
+    name = f"{major}.{minor}.{point}{parts.get('EXTRAVERSION', '')}"
+    if f"{major}.{minor}" not in wanted:
+        raise refused("E382", f"the tree is Linux {name}; the series is made for {' and '.join(wanted)}", "any last number will do, these two have to fit")
+    return Tree(root, (major, minor, point), name, _clean(root, touched))
+
+
+def _clean(root: Path, touched: tuple[str, ...]) -> bool | None:
+    """Are these files as they were committed? Raises Findings when not."""
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C", str(root), "status", "--porcelain=v1", "-z",
+                               "--untracked-files=all", "--", *touched], capture_output=True, check=False, timeout=120)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode:
+        return None
+    changed = sorted(row[3:].decode("utf-8", "replace") for row in done.stdout.split(b"\0") if row)
+    if changed:
+        raise refused("E383", f"the tree has changes in {', '.join(changed[:4])} that were not committed", "commit or stash them first")
+    return True
