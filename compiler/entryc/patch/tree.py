@@ -78,17 +78,25 @@ def open_tree(root: Path, wanted: tuple[str, ...], touched: tuple[str, ...]) -> 
 
 
 def _clean(root: Path, touched: tuple[str, ...]) -> bool | None:
-    """Are these files as they were committed? Raises Findings when not."""
+    """Are these files as they were committed? None: no repository has them. Raises Findings when they were changed."""
     if not (root / ".git").exists():
         return None
+    there = [name for name in touched if os.path.lexists(root / name)]
+    tracked = _git(root, "ls-files", "-z", "--", *there)
+    changed = _git(root, "status", "--porcelain=v1", "-z", "--untracked-files=all", "--", *touched)
+    if tracked is None or changed is None or set(tracked) < set(there):
+        return None
+    if changed:
+        names = ", ".join(sorted(row[3:] for row in changed)[:4])
+        raise refused("E383", f"the tree has changes in {names} that were not committed", "commit or stash them first")
+    return True
+
+
+def _git(root: Path, *arguments: str) -> list[str] | None:
+    """What git answers, in pieces; None: it cannot. Nothing that the repository configures is run."""
     try:
-        done = subprocess.run(["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C", str(root), "status", "--porcelain=v1", "-z",
-                               "--untracked-files=all", "--", *touched], capture_output=True, check=False, timeout=120)
+        done = subprocess.run(["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C", str(root), *arguments],
+                              capture_output=True, check=False, timeout=120)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    if done.returncode:
-        return None
-    changed = sorted(row[3:].decode("utf-8", "replace") for row in done.stdout.split(b"\0") if row)
-    if changed:
-        raise refused("E383", f"the tree has changes in {', '.join(changed[:4])} that were not committed", "commit or stash them first")
-    return True
+    return [row for row in done.stdout.decode("utf-8", "replace").split("\0") if row] if done.returncode == 0 else None
