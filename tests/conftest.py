@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Callable, Generator
 from functools import lru_cache
 from pathlib import Path
@@ -28,9 +30,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @lru_cache(maxsize=16)
 def kernel(variant: str) -> Path:
     """The folder with the objects of a variant of Linux, built if need be."""
-    done = subprocess.run([str(ROOT / ".ci" / "kernel"), variant], capture_output=True, text=True, check=False)
+    done = subprocess.run([str(ROOT / ".ci" / "kernel"), variant], capture_output=True, text=True, check=False,
+                          env={**os.environ, "ENTRYC_PYTHON": sys.executable})
     assert done.returncode == 0, done.stdout + done.stderr
     return Path(done.stdout.splitlines()[-1].split(" ", 1)[1])
+
+
+@lru_cache(maxsize=2)
+def kernel_source(version: str) -> Path:
+    """An unpacked kernel, as its package has it."""
+    done = subprocess.run([str(ROOT / ".ci" / "kernel"), "--source", version], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Path(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture

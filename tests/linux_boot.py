@@ -1,0 +1,58 @@
+"""Boots a Linux kernel with one static program as its init, in an emulator that counts instructions; gives what the program wrote."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+SECONDS = 300                                   # a machine that hangs, not one that is slow
+TROUBLE = ("WARNING:", "BUG:", "Oops", "Kernel panic", "general protection", "RCU", "INFO:", "Call Trace")
+# What a CPU model that lacks a microcode update makes the kernel say at boot.
+EXPECTED = ("RETBleed: WARNING", "Speculative Return Stack Overflow: WARNING", "rcu:", "Register File Data Sampling")
+
+
+def initramfs(out: Path, programs: dict[str, Path]) -> Path:
+    """A cpio archive (newc) with a console and these programs in it."""
+    data = bytearray()
+
+    def entry(name: str, mode: int, content: bytes = b"", device: tuple[int, int] = (0, 0)) -> None:
+        fields = (0, mode, 0, 0, 1, 0, len(content), 0, 0, *device, len(name) + 1, 0)
+        data.extend(b"070701" + b"".join(b"%08x" % f for f in fields) + name.encode() + b"\0")
+        data.extend(bytes(-len(data) % 4) + content)
+        data.extend(bytes(-len(data) % 4))
+
+    for folder in ("dev", "proc", "sys"):
+        entry(folder, 0o40755)
+    entry("dev/console", 0o20600, device=(5, 1))
+    for name, path in programs.items():
+        entry(name, 0o100755, path.read_bytes())
+    entry("TRAILER!!!", 0)
+    out.write_bytes(bytes(data))
+    return out
+
+
+def compiled(folder: Path, source: Path) -> Path:
+    """A static program."""
+    out = folder / source.stem
+    done = subprocess.run(["gcc", "-O2", "-Wall", "-Werror", "-static", "-o", str(out), str(source)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def booted(kernel: Path, archive: Path, cpu: str, append: str = "", cpus: int = 1) -> list[str]:
+    """What the machine wrote, line by line, until it restarts. With one CPU, its time stamp counter counts instructions."""
+    counting = ["-icount", "shift=0,sleep=off"] if cpus == 1 else ["-smp", str(cpus)]
+    done = subprocess.run(["qemu-system-x86_64", "-accel", "tcg", "-cpu", cpu, *counting, "-m", "256", "-nographic", "-no-reboot", "-nic", "none",
+                           "-kernel", str(kernel), "-initrd", str(archive), "-append", f"console=ttyS0 panic=-1 {append}"],
+                          capture_output=True, check=False, timeout=SECONDS, stdin=subprocess.DEVNULL)
+    return [line.strip("\r") for line in done.stdout.decode("utf-8", "replace").split("\n")]
+
+
+def trouble(lines: list[str]) -> list[str]:
+    """Lines in which the kernel complains."""
+    return [line for line in lines if any(t in line for t in TROUBLE) and not any(e in line for e in EXPECTED)]
+
+
+def values(lines: list[str], word: str) -> dict[str, int]:
+    """Lines `WORD name number` of the program."""
+    return {name: int(number) for first, name, number in (row for row in (line.split() for line in lines) if len(row) == 3) if first == word}

@@ -1,0 +1,111 @@
+"""Linux with entry code made from a spec: its objects are proved, and its kernels boot, count no more than stock ones, and take SYSRET."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import linux_boot as L
+import pytest
+from conftest import ROOT, SPECS, kernel
+from entryc.image.elf import Binary, read_binary
+from entryc.image.image import Image
+from entryc.model.build import load_spec
+from entryc.model.spec import Spec
+from entryc.prove.mutate import Mutation, Score, sample
+from entryc.prove.verify import Report, verify
+
+CONFIGURATIONS = ("none", "pti", "pti_pcid", "intel", "amd")
+# Page-table isolation; none; none, of another vendor; return thunks.
+MODELS = ("Skylake-Server", "max", "qemu64", "EPYC")
+PROGRAMS = ROOT / "tests" / "linux"
+
+
+@lru_cache(maxsize=1)
+def spec() -> Spec:
+    return load_spec(SPECS / "linux" / "x86_64.entry")
+
+
+@lru_cache(maxsize=4)
+def binary(variant: str) -> Binary:
+    low = frozenset(c.symbol for m in spec().memories.values() if m.base for c in m.cells.values() if c.symbol)
+    return read_binary(spec().arch, [kernel(variant) / name for name in ("entry_64.o", "entry_64_compat.o")], low)
+
+
+def image(variant: str, name: str) -> Image:
+    numbers = (spec().features[f].number for f in spec().configurations[name].features)
+    return binary(variant).image(frozenset(n for n in numbers if n is not None))
+
+
+@lru_cache(maxsize=16)
+def proved(variant: str, name: str) -> Report:
+    return verify(spec(), image(variant, name), spec().configurations[name])
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_proved(name: str) -> None:
+    """What the series gives, as its kernel's own build makes it, does what the spec says."""
+    report = proved("patched-6.12", name)
+    assert report.green, report.summary()
+    assert len(report.verdicts) > 150
+
+
+def archive(folder: Path, program: str) -> Path:
+    return L.initramfs(folder / "init.cpio", {"init": L.compiled(folder, PROGRAMS / f"{program}.c")})
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_no_more_instructions(model: str, tmp_path: Path) -> None:
+    """Stock and patched, side by side: no system call takes more instructions, and one without PTI takes fewer."""
+    init = archive(tmp_path, "count")
+    counts = {}
+    for variant in ("small-6.12", "patched-6.12"):
+        lines = L.booted(kernel(variant) / "bzImage", init, model)
+        assert not L.trouble(lines), L.trouble(lines)
+        counts[variant] = L.values(lines, "COUNT")
+        assert set(counts[variant]) == {"enosys", "getppid"}, "\n".join(lines[-20:])
+    stock, patched = counts["small-6.12"], counts["patched-6.12"]
+    assert all(patched[name] <= stock[name] for name in stock), (stock, patched)
+    if model != "Skylake-Server":
+        assert all(patched[name] < stock[name] for name in stock), (stock, patched)
+
+
+@pytest.mark.parametrize(("model", "cpus"), (("max", 1), ("Skylake-Server", 2)))
+def test_counters(model: str, cpus: int, tmp_path: Path) -> None:
+    """SYSRET is taken for clean states, and each reason not to is counted once, on whichever CPU."""
+    lines = L.booted(kernel("counted-6.12") / "bzImage", archive(tmp_path, "returns"), model, cpus=cpus)
+    assert not L.trouble(lines), L.trouble(lines)
+    assert not [line for line in lines if line.startswith("FAILED")]
+    grew = L.values(lines, "GREW")
+    for name, reason in {"cx": "ip_not_in_cx", "r11": "flags_not_in_r11", "tf": "rf_or_tf", "rf": "rf_or_tf", "cs": "foreign_cs", "ss": "foreign_ss",
+                         "high": "high_ip"}.items():
+        wanted = {"ip_not_in_cx": 100}          # into the handler: its address is not in rcx
+        wanted[reason] = wanted.get(reason, 0) + 100
+        assert {r: n for r, n in _reasons(grew, name).items() if n} == wanted, (name, grew)
+    # Returns of the hundred calls, and those of reading the counters.
+    assert _reasons(grew, "idle") == dict.fromkeys(_reasons(grew, "idle"), 0) and 100 <= grew["idle.return_64.sysret"] < 120
+    assert grew["clean.return_64.sysret"] == grew["cx.return_64.sysret"] + 100, "a clean frame of a signal handler returns by SYSRET"
+    assert L.values(lines, "TRAPS") == {"all": 100}
+
+
+def _reasons(grew: dict[str, int], name: str) -> dict[str, int]:
+    start = f"{name}.return_64.iret."
+    return {key.removeprefix(start): count for key, count in grew.items() if key.startswith(start)}
+
+
+def test_costs_nothing_when_off() -> None:
+    """Without its option, the counters leave no trace in the kernel."""
+    assert b"return_counts" not in (kernel("patched-6.12") / "vmlinux").read_bytes()
+    assert b"return_counts" in (kernel("counted-6.12") / "vmlinux").read_bytes()
+
+
+def test_mutants(capsys: pytest.CaptureFixture[str]) -> None:
+    """A sample of changes of the machine code is noticed; the seed is printed."""
+    seed = int(os.environ.get("ENTRYC_SEED", "7"))
+    mutation = Mutation(spec(), {name: image("patched-6.12", name) for name in CONFIGURATIONS})
+    names = mutation.names()
+    score = Score(list(mutation.run(sample(names, 100, seed))), len(names))
+    with capsys.disabled():
+        print(f"\nseed {seed}: {score.summary()}")
+    assert score.ratio >= 0.96, [o for o in score.outcomes if o.verdict == "survived"]

@@ -1,0 +1,247 @@
+"""`entryc patch` on real sources: what the series is, that git takes it, and every tree that it refuses."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import SPECS, kernel_source
+from entryc.cli import main
+
+SPEC = SPECS / "linux" / "x86_64.entry"
+ASSEMBLY, C, MAKEFILE, KCONFIG = "arch/x86/entry/entry_64.S", "arch/x86/entry/common.c", "arch/x86/entry/Makefile", "arch/x86/Kconfig.debug"
+PERSON = "A Person <person@example.org>"
+GIT = {"GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org", "GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.org",
+       "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """The files of Linux 6.12 that the series reads."""
+    out = tmp_path / "linux"
+    for name in ("Makefile", "Kbuild", ASSEMBLY, C, MAKEFILE, KCONFIG):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(kernel_source("6.12") / name, out / name)
+    return out
+
+
+def run(tree: Path, *more: str) -> int:
+    return main(["patch", str(SPEC), "--tree", str(tree), *more])
+
+
+def series(tree: Path, folder: Path, *more: str) -> Path:
+    out = folder / "series.mbox"
+    assert run(tree, "-o", str(out), "--from", PERSON, *more) == 0
+    return out
+
+
+def git(tree: Path, *command: str) -> str:
+    done = subprocess.run(["git", *command], cwd=tree, env={**os.environ, **GIT}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def contents(tree: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(tree)): p.read_bytes() for p in sorted(tree.rglob("*")) if p.is_file() and ".git" not in p.parts}
+
+
+def edited(tree: Path, name: str, change: Callable[[str], str]) -> None:
+    before = (tree / name).read_text()
+    after = change(before)
+    assert after != before
+    (tree / name).write_text(after)
+
+
+def test_git_takes_it(tree: Path, tmp_path: Path) -> None:
+    """One commit a patch, with the files that --apply makes; the tree is only read."""
+    mbox = series(tree, tmp_path)
+    before = contents(tree)
+    git(tree, "init", "-q")
+    git(tree, "add", "-A")
+    git(tree, "commit", "-qm", "stock")
+    git(tree, "am", "-q", str(mbox))
+    assert contents(tree) != before
+    subjects = git(tree, "log", "--format=%s", "--reverse").splitlines()[1:]
+    assert subjects == re.findall(r"^Subject: \[PATCH \d+/\d+\] (.*)$", mbox.read_text(), re.MULTILINE) and len(subjects) == 3
+    other = tmp_path / "other"
+    for name, data in before.items():
+        (other / name).parent.mkdir(parents=True, exist_ok=True)
+        (other / name).write_bytes(data)
+    assert run(other, "--apply") == 0
+    assert contents(other) == contents(tree)
+
+
+def test_same_bytes_for_the_same_date(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    first = series(tree, tmp_path).read_bytes()
+    assert b"\nDate: Tue, 14 Nov 2023 22:13:20 -0000\n" in first
+    assert series(tree, tmp_path).read_bytes() == first
+
+
+def test_checkpatch(tree: Path, tmp_path: Path) -> None:
+    """The kernel's own checker, at its strictest. MAINTAINERS: a new file always asks for it."""
+    mbox = series(tree, tmp_path, "--signoff")
+    assert mbox.read_text().count(f"\n\nSigned-off-by: {PERSON}\n---\n") == 3
+    mails = ["From 0000" + part for part in mbox.read_text().split("From 0000")[1:]]
+    assert len(mails) == 3
+    for number, mail in enumerate(mails):
+        file = tmp_path / f"{number}.patch"
+        file.write_text(mail)
+        done = subprocess.run(["perl", str(kernel_source("6.12") / "scripts" / "checkpatch.pl"), "--strict", "--no-tree", "--no-summary", "--terse",
+                               "--ignore", "FILE_PATH_CHANGES", str(file)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and not done.stdout.strip(), done.stdout + done.stderr
+
+
+def test_nobody_signs_unasked(tree: Path, tmp_path: Path) -> None:
+    assert "Signed-off-by" not in series(tree, tmp_path).read_text()
+
+
+def test_cover_letter(tree: Path, tmp_path: Path) -> None:
+    series(tree, tmp_path)
+    text = (tmp_path / "series.cover").read_text()
+    assert "no git repository: whether it was changed was not checked" in text and "entry_SYSCALL_64 " in text
+    digest = re.search(r"its model ([0-9a-f]{16})", text)
+    assert digest is not None and digest[1] in (tmp_path / "series.mbox").read_text()
+    git(tree, "init", "-q")
+    git(tree, "add", "-A")
+    git(tree, "commit", "-qm", "stock")
+    series(tree, tmp_path)
+    assert "committed files only" in (tmp_path / "series.cover").read_text()
+
+
+START = "SYM_CODE_START(entry_SYSCALL_64)"
+COSMETIC = {
+    "comments": (ASSEMBLY, lambda t: t.replace(START, START + "\n\t/* a remark\n\t * of two lines */")),
+    "blanks": (ASSEMBLY, lambda t: re.sub(r"\n\tswapgs\n", "\n        swapgs   \n", t, count=1)),
+    "neighbours": (ASSEMBLY, lambda t: t.replace(START, f"SYM_CODE_START(new_one)\n\tnop\nSYM_CODE_END(new_one)\n\n{START}")),
+    "comments of C": (C, lambda t: re.sub(r"\n\tif \(unlikely\(regs->cx ", r"\n\t// a remark\g<0>", t, count=1)),
+    "other functions": (C, lambda t: t + "\nstatic int more(void)\n{\n\treturn 1;\n}\n"),
+    "last number": ("Makefile", lambda t: re.sub(r"(?m)^SUBLEVEL = .*$", "SUBLEVEL = 999", t)),
+}
+
+
+@pytest.mark.parametrize("name", COSMETIC)
+def test_what_does_not_matter(name: str, tree: Path, tmp_path: Path) -> None:
+    file, change = COSMETIC[name]
+    edited(tree, file, change)
+    mbox = series(tree, tmp_path)
+    git(tree, "init", "-q")
+    git(tree, "add", "-A")
+    git(tree, "commit", "-qm", "changed")
+    git(tree, "am", "-q", str(mbox))
+
+
+def without(name: str) -> Callable[[Path], None]:
+    return lambda tree: (tree / name).unlink()
+
+
+def change(name: str, before: str, after: str) -> Callable[[Path], None]:
+    return lambda tree: edited(tree, name, lambda text: text.replace(before, after))
+
+
+def outside(tree: Path) -> None:
+    (tree.parent / "elsewhere.S").write_bytes((tree / ASSEMBLY).read_bytes())
+    (tree / ASSEMBLY).unlink()
+    (tree / ASSEMBLY).symlink_to(tree.parent / "elsewhere.S")
+
+
+def applied(tree: Path) -> None:
+    assert run(tree, "--apply") == 0
+
+
+def half(tree: Path) -> None:
+    text = (tree / ASSEMBLY).read_bytes()
+    applied(tree)
+    (tree / ASSEMBLY).write_bytes(text)
+
+
+def uncommitted(tree: Path) -> None:
+    git(tree, "init", "-q")
+    git(tree, "add", "-A")
+    git(tree, "commit", "-qm", "stock")
+    edited(tree, C, lambda text: text + "\n")
+
+
+REFUSED = {
+    "no Makefile": (without("Makefile"), "E380", "is no Linux tree"),
+    "another Makefile": (lambda tree: (tree / "Makefile").write_text("all:\n\tcc x.c\n"), "E380", "names no version"),
+    "another version": (change("Makefile", "PATCHLEVEL = 12", "PATCHLEVEL = 11"), "E382", r"the tree is Linux 6\.11\.\d+; the series is made for 6\.12"),
+    "a file is missing": (without(C), "E381", f"the tree has no {C}"),
+    "no text": (lambda tree: (tree / ASSEMBLY).write_bytes(b"\xff\xfe"), "E381", f"{ASSEMBLY} of the tree is no text"),
+    "a link to elsewhere": (outside, "E381", f"{ASSEMBLY} of the tree leads out of it"),
+    "an instruction": (change(ASSEMBLY, "\tmovslq\t%eax, %rsi", "\tmovl\t%eax, %esi"), "E385", f"entry_SYSCALL_64 in {ASSEMBLY} is not the code"),
+    "a condition": (change(ASSEMBLY, "entry_SYSRETQ_unsafe_stack, SYM_L_GLOBAL)", "entry_SYSRETQ_unsafe_stack, SYM_L_LOCAL)"), "E385", "not the code"),
+    "no symbol": (change(ASSEMBLY, "SYM_CODE_START(entry_SYSCALL_64)", "SYM_CODE_START(entry_SYSCALL)"), "E385", "has no code of entry_SYSCALL_64"),
+    "a clause": (change(C, "regs->r11 != regs->flags", "regs->r11 == regs->flags"), "E385", f"the end of do_syscall_64 in {C} is not the code"),
+    "no function": (change(C, "bool do_syscall_64(", "bool do_syscall("), "E385", "has no function do_syscall_64"),
+    "no call": (lambda tree: edited(tree, C, lambda t: t.replace("\tsyscall_exit_to_user_mode(regs);\n", "", 1)), "E385", "does not call syscall_exit"),
+    "a line": (change(MAKEFILE, "+= syscall_x32.o", "+= syscall_x32.o more.o"), "E385", f"{MAKEFILE} has the line"),
+    "applied already": (applied, "E386", "is there already"),
+    "half applied": (half, "E386", "is there already"),
+    "not committed": (uncommitted, "E383", f"the tree has changes in {C} that were not committed"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name: str, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spoil, code, message = REFUSED[name]
+    spoil(tree)
+    before = contents(tree)
+    capsys.readouterr()
+    for more in (["--apply"], ["-o", str(tmp_path / "series.mbox"), "--from", PERSON]):
+        assert run(tree, *more) != 0
+        said = capsys.readouterr().err
+        assert f"error[{code}]" in said and re.search(message, said), said
+        assert "Traceback" not in said
+    assert contents(tree) == before and not (tmp_path / "series.mbox").exists() and not (tmp_path / "series.cover").exists()
+
+
+def test_asked_for_nothing(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tree) == 2 and "nothing to do" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("person", ["", "me", "me <me>", "A <a@b>\nBcc: c@d", "<a@example.org>"])
+def test_who_sends(person: str, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tree, "-o", str(tmp_path / "x.mbox"), "--from", person) == 1 and "error[E387]" in capsys.readouterr().err
+
+
+def test_other_specs(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for spec, message in ((SPECS / "x86_64.entry", "there are no patches for target bare"), (SPECS / "linux" / "x86_64-6.12.entry", "no series belongs")):
+        assert main(["patch", str(spec), "--tree", str(tree), "-o", str(tmp_path / "x.mbox"), "--from", PERSON]) == 1
+        assert message in capsys.readouterr().err
+
+
+def copied(folder: Path) -> Path:
+    """The specs, to be changed."""
+    shutil.copytree(SPECS, folder / "specs")
+    return folder / "specs" / "linux"
+
+
+BAD = {
+    "no text for a feature": ("x86_64.entry", "    if PTI {", "    di = sp if SMAP\n    if PTI {", "E370", "no kernel text for code that is there if SMAP"),
+    "no C for a clause": ("parts/x86_64-sysret-6.12.entry", "when regs.cs == USER_CS", "when s8 regs.cs == USER_CS", "E371", "no kernel C for s8 regs.cs"),
+    "a wrong order": ("x86_64.entry", "    gs = kernel\n    percpu.tss.sp2 = sp\n", "    percpu.tss.sp2 = sp\n    gs = kernel\n", "E316",
+                      "cannot be reached here"),
+    "a series that is no TOML": ("x86_64.series.toml", "versions = ", "versions ", "E384", "cannot be read"),
+    "no kind": ("x86_64.series.toml", 'kind   = "code"', 'kind   = "kode"', "E384", "cannot be read: 'kode'"),
+    "an unknown key": ("x86_64.series.toml", "counted  = true", "counter  = true", "E384", "cannot be read: 'counter'"),
+    "an unknown path": ("x86_64.series.toml", '"sysret_64"', '"sysret"', "E384", "the series names the path sysret,"),
+    "an unknown choice": ("x86_64.series.toml", 'choice   = "return_64"\nknown', 'choice   = "return_65"\nknown', "E384", "names the choice return_65,"),
+    "a symbol that is not made": ("x86_64.series.toml", '["entry_SYSCALL_64", "sysret_64"]', '["sysret_64"]', "E384", "wants the code of entry_SYSCALL_64"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_specs_and_series(name: str, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, before, after, code, message = BAD[name]
+    folder = copied(tmp_path)
+    edited(folder, file, lambda text: text.replace(before, after, 1))
+    assert main(["patch", str(folder / "x86_64.entry"), "--tree", str(tree), "-o", str(tmp_path / "x.mbox"), "--from", PERSON]) == 1
+    said = capsys.readouterr().err
+    assert f"error[{code}]" in said and message in said, said
+    assert not (tmp_path / "x.mbox").exists()
