@@ -11,12 +11,14 @@ from entryc.driver.assembled import LOW, assemble_flat_images
 from entryc.image.image import Image
 from entryc.model.build import load_spec
 from entryc.model.spec import Spec
+from entryc.plan.code import Insn, LabelLine, spell
 from entryc.plan.plan import plan_spec
 from entryc.prove import terms as T
 from entryc.prove.contracts import contracts
 from entryc.prove.verify import Report, verify
 from entryc.run.crosscheck import crosscheck
 from entryc.run.replay import replay_all
+from entryc.source.finding import Findings
 
 Edit = Callable[[list[str]], list[str]]
 
@@ -215,3 +217,37 @@ def test_faults_of_returns_that_nothing_tells_are_said_to_be_believed(name: str,
     spec = load_spec(SPECS / f"{name}.entry")
     said = contracts(spec, spec.configurations["base"])
     assert ("iretq in iret_user does not fault: the spec has no special boundary that tells it" in said) == believed, said
+
+
+FORMS = (("    label safe_stack\n", "    label is syscall_on_its_stack\n"),
+         ("    save regs { ss = USER_DS, sp = percpu.user_sp, flags = r11, cs = USER_CS, ip = cx, error = ax, ax = -ENOSYS }\n",
+          "    save regs.hardware { ss = USER_DS, sp = percpu.user_sp, flags = r11, cs = USER_CS, ip = cx }\n    label framed\n"
+          "    save regs { error = ax, ax = -ENOSYS }\n"),
+         ("    clear all\n", "    clear all but ax\n"),
+         ("gprs = cleared, df = 0", "gprs = cleared but ax, df = 0"))
+
+
+def test_forms_of_labels_saves_and_clears(tmp_path: Path) -> None:
+    """Labels with names of their own, saves in parts, registers that are left as they are: the code has them, and is proved."""
+    text = spec_file("x86_64").read_text().replace("vectors 0..255 raised by user 3 4 {", "vectors 7..9 raised by user 9 {")
+    for before, after in FORMS:
+        assert before in text
+        text = text.replace(before, after, 1)
+    path = tmp_path / "forms.entry"
+    path.write_text(text)
+    spec = load_spec(path, "forms.entry")
+    code = plan_spec(spec)
+    names = [line.name for line in code.lines if isinstance(line, LabelLine)]
+    assert "syscall_on_its_stack" in names and "syscall_64_framed" in names and "syscall_64_safe_stack" not in names
+    report = verify(spec, assemble(spec, code, spec.configurations["smap"]), spec.configurations["smap"])
+    assert report.green, report.summary()
+    assert not [line for line in code.lines if isinstance(line, Insn) and line.step.startswith("Clear") and spell(spec.arch, line) == "xorl %eax, %eax"
+                and line.span is not None and "but ax" in line.span.snippet]
+
+
+def test_clear_but_is_refused_where_c_would_see_it(tmp_path: Path) -> None:
+    path = tmp_path / "seen.entry"
+    path.write_text(spec_file("x86_64").read_text().replace("    clear all\n", "    clear all but ax\n", 1))
+    with pytest.raises(Findings) as refused:
+        plan_spec(load_spec(path, "seen.entry"))
+    assert [(f.code, f.message) for f in refused.value.findings] == [("E332", "C would see the interrupted ax")]
