@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+BARE32 = ("-m32", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-fno-pie", "-no-pie")
 SECONDS = 300                                   # a machine that hangs, not one that is slow
 TROUBLE = ("WARNING:", "BUG:", "Oops", "Kernel panic", "general protection", "RCU", "INFO:", "Call Trace")
 # What a CPU model that lacks a microcode update makes the kernel say at boot.
@@ -32,9 +33,10 @@ def initramfs(out: Path, programs: dict[str, Path]) -> Path:
 
 
 def compiled(folder: Path, source: Path) -> Path:
-    """A static program."""
+    """A static program; one whose name ends in 32 is of 32 bits and has no library."""
     out = folder / source.stem
-    done = subprocess.run(["gcc", "-O2", "-Wall", "-Werror", "-static", "-o", str(out), str(source)], capture_output=True, text=True, check=False)
+    more = BARE32 if source.stem.endswith("32") else ()
+    done = subprocess.run(["gcc", "-O2", "-Wall", "-Werror", "-static", *more, "-o", str(out), str(source)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return out
 

@@ -14,7 +14,9 @@ from conftest import SPECS, kernel_source
 from entryc.cli import main
 
 SPEC = SPECS / "linux" / "x86_64.entry"
-ASSEMBLY, C, MAKEFILE, KCONFIG = "arch/x86/entry/entry_64.S", "arch/x86/entry/common.c", "arch/x86/entry/Makefile", "arch/x86/Kconfig.debug"
+ASSEMBLY, COMPAT, C = "arch/x86/entry/entry_64.S", "arch/x86/entry/entry_64_compat.S", "arch/x86/entry/common.c"
+MAKEFILE, KCONFIG = "arch/x86/entry/Makefile", "arch/x86/Kconfig.debug"
+PATCHES = 4
 PERSON = "A Person <person@example.org>"
 GIT = {"GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org", "GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.org",
        "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
@@ -24,7 +26,7 @@ GIT = {"GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org", "GIT_COMMITT
 def tree(tmp_path: Path) -> Path:
     """The files of Linux 6.12 that the series reads."""
     out = tmp_path / "linux"
-    for name in ("Makefile", "Kbuild", ASSEMBLY, C, MAKEFILE, KCONFIG):
+    for name in ("Makefile", "Kbuild", ASSEMBLY, COMPAT, C, MAKEFILE, KCONFIG):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(kernel_source("6.12") / name, out / name)
     return out
@@ -67,7 +69,7 @@ def test_git_takes_it(tree: Path, tmp_path: Path) -> None:
     git(tree, "am", "-q", str(mbox))
     assert contents(tree) != before
     subjects = git(tree, "log", "--format=%s", "--reverse").splitlines()[1:]
-    assert subjects == re.findall(r"^Subject: \[PATCH \d+/\d+\] (.*)$", mbox.read_text(), re.MULTILINE) and len(subjects) == 3
+    assert subjects == re.findall(r"^Subject: \[PATCH \d+/\d+\] (.*)$", mbox.read_text(), re.MULTILINE) and len(subjects) == PATCHES
     other = tmp_path / "other"
     for name, data in before.items():
         (other / name).parent.mkdir(parents=True, exist_ok=True)
@@ -86,9 +88,9 @@ def test_same_bytes_for_the_same_date(tree: Path, tmp_path: Path, monkeypatch: p
 def test_checkpatch(tree: Path, tmp_path: Path) -> None:
     """The kernel's own checker, at its strictest. MAINTAINERS: a new file always asks for it."""
     mbox = series(tree, tmp_path, "--signoff")
-    assert mbox.read_text().count(f"\n\nSigned-off-by: {PERSON}\n---\n") == 3
+    assert mbox.read_text().count(f"\n\nSigned-off-by: {PERSON}\n---\n") == PATCHES
     mails = ["From 0000" + part for part in mbox.read_text().split("From 0000")[1:]]
-    assert len(mails) == 3
+    assert len(mails) == PATCHES
     for number, mail in enumerate(mails):
         file = tmp_path / f"{number}.patch"
         file.write_text(mail)
@@ -230,6 +232,10 @@ BAD = {
     "a series that is no TOML": ("x86_64.series.toml", "versions = ", "versions ", "E384", "cannot be read"),
     "no kind": ("x86_64.series.toml", 'kind   = "code"', 'kind   = "kode"', "E384", "cannot be read: 'kode'"),
     "an unknown key": ("x86_64.series.toml", "counted  = true", "counter  = true", "E384", "cannot be read: 'counter'"),
+    "a wrong type": ("x86_64.series.toml", 'known    = ["2dd9f0e8effa9368"]', "known    = 2", "E384", "cannot be read: known = 2"),
+    "no text in a list": ("x86_64.series.toml", '"sysret_64"]', "64]", "E384", "cannot be read: paths = "),
+    "a file elsewhere": ("x86_64.series.toml", '"arch/x86/entry/return_count.h"', '"../return_count.h"', "E381", "would not lie in the tree"),
+    "no template": ("x86_64.series.toml", 'template = "return_count.h"', 'template = "../linux/return_count.h"', "E384", "made from ../linux/return_count.h"),
     "an unknown path": ("x86_64.series.toml", '"sysret_64"', '"sysret"', "E384", "the series names the path sysret,"),
     "an unknown choice": ("x86_64.series.toml", 'choice   = "return_64"\nknown', 'choice   = "return_65"\nknown', "E384", "names the choice return_65,"),
     "a symbol that is not made": ("x86_64.series.toml", '["entry_SYSCALL_64", "sysret_64"]', '["sysret_64"]', "E384", "wants the code of entry_SYSCALL_64"),

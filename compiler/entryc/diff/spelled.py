@@ -52,7 +52,7 @@ def step(s: S.Step) -> str:
     """A step of a path, without its guard."""
     match s:
         case S.SetState():
-            return f"{s.subject} = {s.value}" + _tail(s.using, s.keeping)
+            return f"{s.subject} = {s.value}" + (f" by {s.op}" if s.op else "") + _tail(s.using, s.keeping)
         case S.SwitchStack():
             return f"stack = {s.stack}"
         case S.Set():

@@ -10,10 +10,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from jinja2 import TemplateNotFound
+
 from .. import __version__
 from ..model.build import load_spec
 from ..model.digest import model_digest
-from ..model.spec import Spec
+from ..model.spec import Frame, Spec
 from ..patch.apply import apply_series
 from ..patch.cover import cover
 from ..patch.dialect import Dialect, load_dialect
@@ -93,16 +95,21 @@ class _Texts:
     def choice(self, name: str, counted: bool) -> list[str]:
         if name not in self.spec.choices:
             raise refused("E384", f"the series names the choice {name}, which the spec does not have")
-        choice = self.spec.choices[name]
-        frame = next(f for p in self.spec.paths.values() if p.name == self.spec.methods[choice.methods[0]].exit for f in [self.spec.frames[p.frame or ""]])
-        return KernelC(self.spec, self.dialect).choice(choice, frame, counted)
+        return KernelC(self.spec, self.dialect).choice(self.spec.choices[name], self.frame_of(name), counted)
+
+    def frame_of(self, choice: str) -> Frame:
+        """The frame that a choice looks at: what its exits restore."""
+        return self.spec.frames[self.spec.paths[self.spec.methods[self.spec.choices[choice].methods[0]].exit].frame or ""]
 
     def call(self, name: str) -> str:
-        return self.dialect.c["choice_call"].format(name=name)
+        return KernelC(self.spec, self.dialect).call(self.spec.choices[name], self.frame_of(name))
 
     def template(self, name: str) -> str:
         counts = KernelC(self.spec, self.dialect).counts()
-        return filled(f"{self.spec.target}/{name}.j2", {"counts": counts})
+        try:
+            return filled(f"{self.spec.target}/{name}.j2", {"counts": counts})
+        except TemplateNotFound:
+            raise refused("E384", f"the series wants a file made from {name}, which does not exist") from None
 
 
 def _sender(asked: Asked) -> Sender:

@@ -364,7 +364,11 @@ class _Steps:
             register = str(tokens(keeping, "NAME")[0]) if keeping is not None else None
             if register is not None:
                 self.context.known(self.spec.arch.gprs, register, span, "general register")
-            return SetState(span, guard | state.guard, subject, value, using, register)
+            by = first(node, "by_op")
+            op = str(tokens(by, "NAME")[0]) if by is not None else None
+            if op is not None:
+                self.context.known([t.inline for t in state.transitions if t.inline is not None], op, span, f"op of state {subject}")
+            return SetState(span, guard | state.guard, subject, value, using, register, op)
         place = self.context.expr(trees(node, "name")[0])
         value_expr = self.context.expr(value_node)
         if isinstance(place, Bit):

@@ -25,6 +25,7 @@ class SetState(Step):
     value: str | int
     using: tuple[str, ...]
     keeping: str | None = None                  # the register that remembers the old value
+    op: str | None = None                       # the op that brings it about, where a state has several
 
 
 @dataclass(frozen=True)

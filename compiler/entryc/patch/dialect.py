@@ -33,6 +33,8 @@ class Dialect:
     cells: Mapping[str, str]
     constants: Mapping[str, str]
     c: Mapping[str, str]                        # C around a choice
+    parameters: Mapping[str, str]               # choice -> what it is given beside the frame
+    clauses: Mapping[str, str]                  # METHOD.CLAUSE -> what C asks instead, which implies it
     unless: Mapping[str, tuple[Mapping[str, str], ...]]         # method -> when the kernel never takes it, whatever the frame
     branches: tuple[str, ...]                   # mnemonics of conditional branches
     ops: Mapping[str, Mapping[str, str]]        # op, or STATE = VALUE -> text, inside
@@ -50,7 +52,8 @@ def load_dialect(spec: Spec) -> Dialect | None:
     data: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     features = {name: Feature(row["name"], row.get("option", "")) for name, row in data["features"].items()}
     return Dialect(data["lines"], data["hints"], data["landing"], features, data["forms"], data["cells"], data["constants"],
-                   data["c"], {name: tuple(rows) for name, rows in data.get("unless", {}).items()},
+                   {k: v for k, v in data["c"].items() if isinstance(v, str)}, data["c"].get("parameter", {}), data.get("clauses", {}),
+                   {name: tuple(rows) for name, rows in data.get("unless", {}).items()},
                    tuple(data["count"]["branches"]), data["ops"])
 
 

@@ -24,14 +24,21 @@ class KernelC:
         method = self.spec.methods[choice.methods[0]]
         texts = self.dialect.c
         out = self.remark(texts["choice_comment"].format(method=method.name.upper(), other=choice.methods[1].upper()), 0)
-        out += [texts["choice_head"].format(name=choice.name, struct=frame.c_name, frame=frame.name), "{"]
+        given = [f"const {frame.c_name} *{frame.name}", *([self.dialect.parameters[choice.name]] if choice.name in self.dialect.parameters else [])]
+        out += [texts["choice_head"].format(name=choice.name, parameters=", ".join(given)), "{"]
         for row in self.dialect.unless.get(method.name, ()):
             out += [*self.remark(row["reason"], 1), f"\tif ({row['condition']})", *self.refuse(choice, row["name"], counted), ""]
         for clause in method.clauses:
-            out += [*(self.remark(clause.reason, 1) if clause.reason else []), f"\tif ({texts['unlikely'].format(condition=self.refusing(clause))})",
+            test = self.dialect.clauses.get(f"{method.name}.{clause.name}") or self.refusing(clause)
+            out += [*(self.remark(clause.reason, 1) if clause.reason else []), f"\tif ({texts['unlikely'].format(condition=test)})",
                     *self.refuse(choice, clause.name, counted), ""]
         out += [*([f"\t{self.counted(choice, method.name)}"] if counted else []), "\treturn true;", "}"]
         return self.braced(out)
+
+    def call(self, choice: Choice, frame: Frame) -> str:
+        """The statement that calls it."""
+        given = [frame.name, *(self.dialect.parameters[choice.name].split()[-1:] if choice.name in self.dialect.parameters else [])]
+        return self.dialect.c["choice_call"].format(name=choice.name, arguments=", ".join(given))
 
     def counted(self, choice: Choice, name: str) -> str:
         return self.dialect.c["count"].format(choice=choice.name.upper(), name=name.upper())

@@ -25,7 +25,9 @@ class KernelText:
         self.digest = digest
         self.spec, self.dialect, self.planned, self.collector = spec, dialect, planned, collector
         self.arch = spec.arch
-        self.sp, self.pc = spec.arch.of_kind("stack"), spec.arch.of_kind("pc")
+        self.sp = spec.arch.of_kind("stack")
+        self.whole_frames = {f.size for f in spec.frames.values() if {*spec.arch.gprs} <= {s.home for s in f.slots.values()} and f.hardware}
+        self.jumped = {v for line in planned.code.lines if isinstance(line, Insn) for v in line.operands if isinstance(v, str) and v.startswith(".L")}
         self.labels = 0
         self.complete = False                   # the unwinder was told of a frame of all registers
 
@@ -53,15 +55,14 @@ class KernelText:
             out.append("\t" + self.dialect.hints[event])
         if self.spec.landing is not None:
             out += ["\t" + self.dialect.landing[self.spec.landing[0]], ""]
-        jumped = {v for line in lines if isinstance(line, Insn) for v in line.operands if isinstance(v, str) and v.startswith(".L")}
-        for guard, run in groupby(self.shown(lines, jumped), key=_guard):
+        for guard, run in groupby(self.shown(lines), key=_guard):
             out += self.run(name, guard, list(run))
         return [*out, texts["end"].format(name=name)]
 
-    def shown(self, lines: Sequence[Line], jumped: set[str]) -> Iterator[Line]:
+    def shown(self, lines: Sequence[Line]) -> Iterator[Line]:
         """Lines that are written: labels that nothing jumps to are not."""
         for line in lines:
-            if isinstance(line, LabelLine) and (line.kind == "exit" or (line.kind in ("alias", "local") and line.name not in jumped)):
+            if isinstance(line, LabelLine) and (line.kind == "exit" or (line.kind in ("alias", "local") and line.name not in self.jumped)):
                 continue
             yield line
 
@@ -115,17 +116,16 @@ class KernelText:
             row = self.dialect.ops[line.form.name.removeprefix("whole ")]
             text = row.get("inside", row["text"]) if inside else row["text"]
             values = {name: self.arch.registers[str(v)].text for name, v in zip(line.form.params, line.operands, strict=True)}
-            return [*out, *("\t" + _tabbed(part) for part in text.format(**values).split("\n"))]
+            return [*out, *(part if part.endswith(":") else "\t" + _tabbed(part) for part in text.format(**values).split("\n"))]
         out.append(self.commented("\t" + _tabbed(self.insn(line)), line.comment))
         if inside and self.sets_sp(line):
             out.append("\t" + self.dialect.hints["none"])
         return out
 
     def is_complete(self, line: Insn) -> bool:
-        """All general registers and what the CPU saves are in the frame."""
+        """The stack pointer is at the start of a frame that has all general registers and what the CPU saves."""
         assert line.unwound is not None
-        at = dict(line.unwound.rules)
-        return all(at.get(register) is not None for register in (*self.arch.gprs, self.pc, self.sp))
+        return line.unwound.below in self.whole_frames
 
     def insn(self, line: Insn) -> str:
         """One instruction without its comment."""

@@ -106,8 +106,14 @@ def load_series(path: Path) -> Series:
 
 def _edit(row: dict[str, Any]) -> Edit:
     kind: Any = KINDS[row.pop("kind")]
-    unknown = set(row) - {f.name for f in fields(kind)}
+    types = {f.name: str(f.type) for f in fields(kind)}
+    unknown = set(row) - set(types)
     if unknown:
         raise KeyError(", ".join(sorted(unknown)))
-    edit: Edit = kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()})
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    for name, value in values.items():
+        right = isinstance(value, tuple) and all(isinstance(v, str) for v in value) if types[name].startswith("tuple") else type(value).__name__ == types[name]
+        if not right:
+            raise TypeError(f"{name} = {value!r}")
+    edit: Edit = kind(**values)
     return edit

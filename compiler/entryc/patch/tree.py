@@ -36,7 +36,9 @@ class Tree:
         return self.texts[name]
 
     def has(self, name: str) -> bool:
-        """Is there such a file, or anything else of that name?"""
+        """Is there such a file, or anything else of that name? Raises Findings when it would not lie in the tree."""
+        if not (self.root / name).parent.resolve().is_relative_to(self.root.resolve()):
+            raise refused("E381", f"{name} would not lie in the tree", "a symbolic link: take the tree as it was released")
         return name in self.texts or os.path.lexists(self.root / name)
 
 

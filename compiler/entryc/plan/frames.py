@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..model.arch import Assign
-from ..model.expr import Binary, CellRef, Expr, Mem, Num, Reg, SlotRef, Unary, constant, is_constant, show
+from ..model.expr import Binary, Cast, CellRef, Expr, Mem, Num, Reg, SlotRef, Unary, constant, is_constant, show
 from ..model.spec import Frame, Slot
 from ..model.steps import Call, Clear, ExitTo, Goto, Jump, Origin, Restore, ReturnStep, Save, Step
 from .lower import NoForm
@@ -68,8 +68,11 @@ class Frames(States):
         return folded(slot.other)
 
     def checked_override(self, slot: Slot, override: Expr, step: Save) -> Expr:
+        if isinstance(override, Cast) and isinstance(override.a, Reg):       # some bits of a register: from where a step has put them
+            holder = self.machine.find(Value("bits", show(override)), slot.home or "")
+            return Reg(holder) if holder is not None else override
         value = value_of(self.machine, override)
-        if slot.home in self.machine.lost:
+        if slot.home in self.machine.lost or slot.name in step.takes:
             return override                     # the CPU kept no copy: the spec says what stands for it
         if slot.home and value.kind == "interrupted" and value != self.machine.arrival.get(slot.home) and value.name != slot.home:
             self.error("E325", f"slot '{slot.name}' keeps {slot.home}, but {show(override)} holds {value} here", override.span or step.span,

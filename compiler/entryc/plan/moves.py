@@ -59,6 +59,7 @@ class Moves:
         self.unwinding = [(r.name, r.kind == "gpr", Value("interrupted", r.name)) for r in spec.arch.registers.values() if "dwarf" in r.facts]
 
         self.path: Path
+        self.unwanted: set[str] = set()         # registers whose slots take something else: their own values are not kept
         self.machine: Machine
         self.lines: list[Line] = []
         self.open_windows: dict[str, Guard] = {}
@@ -157,7 +158,7 @@ class Moves:
         """Refuse to overwrite the only copy of an interrupted value."""
         m = self.machine
         value = m.regs.get(register, UNKNOWN)
-        if value.kind == "interrupted" and self.saved_nowhere(value, register):
+        if value.kind == "interrupted" and self.saved_nowhere(value, register) and register not in self.unwanted:
             self.error("E317", f"{register} holds the only copy of {value}", span, "save or park it first")
 
     def saved_nowhere(self, value: Value, register: str) -> bool:
@@ -189,7 +190,8 @@ class Moves:
         if place.name == self.sp and isinstance(value, FrameRef):
             self.enter_frame(step, value)
             return
-        self.destroy(place.name, step.span)
+        if not (isinstance(value, Cast) and value.a == place):       # cut down in place: what is left is what the spec wants of it
+            self.destroy(place.name, step.span)
         if isinstance(value, FrameRef):
             self.point(step, place.name, value)
             return
@@ -204,6 +206,8 @@ class Moves:
             new = value_of(m, value)
         elif isinstance(value, Cast) and isinstance(value.a, SlotRef):
             chosen, new = self.narrowed(place.name, value, value.a), Value("bits", show(value))
+        elif isinstance(value, Cast) and isinstance(value.a, Reg):
+            chosen, new = self.cut(place.name, value), Value("bits", show(value))
         elif isinstance(value, (Reg, Num, SymbolRef)):
             chosen = self.lower.move(place.name, value)
             new = value_of(m, value)
@@ -219,6 +223,13 @@ class Moves:
             m.below = None
             m.stack = "user" if new == Value("slot", self.slot_of_home(self.sp)) or new == Value("interrupted", self.sp) else "any"
         derive_states(self.spec, m, place.name)
+
+    def cut(self, register: str, value: Cast) -> list[Chosen]:
+        """Some bits of a register."""
+        chosen = find(self.arch, Assign(Reg(register), value))
+        if chosen is None:
+            raise NoForm(f"{self.arch.name} has no instruction for {register} = {show(value)}")
+        return [chosen]
 
     def narrowed(self, register: str, value: Cast, slot: SlotRef) -> list[Chosen]:
         """Some bits of a slot, from a register that still holds what was saved there."""

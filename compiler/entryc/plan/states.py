@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..model.arch import Assign, Control, Form
-from ..model.expr import FLIPPED, Binary, Bit, CellRef, Expr, Num, PresetRef, Reg, constant, is_constant, rebuild, show
-from ..model.inline import Inline, OpDecide, OpInsn, OpSet, OpStep, replaced
+from ..model.expr import FLIPPED, Binary, Bit, CellRef, Expr, Num, PresetRef, Reg, SlotRef, constant, is_constant, rebuild, show, walk
+from ..model.inline import Inline, OpDecide, OpInsn, OpSet, OpStep, flat, replaced
 from ..model.spec import State
 from ..model.steps import Do, SetState, Step
 from ..model.surroundings import ANY, KEPT, WORD_MASK
@@ -37,7 +37,8 @@ class States(Moves):
             self.error("E314", f"which value {step.subject} has is not known here", step.span, "ask first who was interrupted: from user { … }")
             return
         before = ANY if step.keeping is not None or step.value == KEPT else current
-        move = next((t for t in state.transitions if t.after == step.value and (t.before == before or step.value == KEPT)), None)
+        move = next((t for t in state.transitions if t.after == step.value and (t.before == before or step.value == KEPT)
+                     and step.op in (None, t.inline)), None)
         if move is None:
             self.error("E315", f"nothing leads {step.subject} from {before} to {step.value}", step.span,
                        f"declare it in state {step.subject}: {before} -> {step.value} by INSTRUCTION")
@@ -116,7 +117,7 @@ class States(Moves):
             if register == self.sp:
                 m.below, m.stack = None, "user"         # no stack of the kernel's
         if (text := self.whole.get(op.name)) is not None:
-            self.emit(step, [(text, self.bound(text, values))])
+            self.stays_whole(step, op, [(text, self.bound(text, values))])
         else:
             self.op_steps(step, op.steps, values)
         if step.keeping is not None:
@@ -126,6 +127,16 @@ class States(Moves):
     def bound(self, form: Form, values: dict[str, Expr]) -> tuple[Operands, ...]:
         """The operands of an op that stays whole: the registers that the step gives."""
         return tuple(value.name for value in (values[name] for name in form.params) if isinstance(value, Reg))
+
+    def stays_whole(self, step: Step, op: Inline, chosen: list[Chosen]) -> None:
+        """One line of the target's own text; the decisions in it count as everywhere."""
+        self.emit(step, chosen)
+        for part in flat(op.steps):
+            if isinstance(part, OpDecide) and self.configuration.holds(part.guard):
+                homes = {self.spec.frames[e.frame].slots[e.slot].home for e in walk(part.condition) if isinstance(e, SlotRef)}
+                self.decision(part.kind, part.span, {*(e.name for e in walk(part.condition) if isinstance(e, Reg)), *(h for h in homes if h)})
+            elif isinstance(part, OpSet) and isinstance(part.place, Reg) and part.place.name == self.arch.of_kind("flags") and is_constant(part.value):
+                self.machine.places = {name: constant(part.value) >> bit & 1 for name, (_, bit) in self.arch.places.items()}
 
     def op_steps(self, step: Step, steps: tuple[OpStep, ...], values: dict[str, Expr]) -> None:
         for part in steps:
@@ -208,10 +219,11 @@ class States(Moves):
 
     def do_inline(self, step: Do) -> None:
         """The steps of an op without operands."""
-        if (text := self.whole.get(step.op)) is not None:
-            self.emit(step, [(text, ())])
+        op = self.spec.inlines[step.op]
+        if (text := self.whole.get(op.name)) is not None:
+            self.stays_whole(step, op, [(text, ())])
         else:
-            self.op_steps(step, self.spec.inlines[step.op].steps, {})
+            self.op_steps(step, op.steps, {})
 
     def do(self, step: Do) -> None:
         """call SYMBOL: what it needs holds, what it changes is new."""

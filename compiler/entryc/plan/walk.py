@@ -47,6 +47,8 @@ class Walker(Frames):
     def walk(self, path: Path, machine: Machine) -> Piece:
         """The lines of a path that is entered in the given state."""
         self.path = path
+        self.unwanted = {slot.home for step in path.steps if isinstance(step, Save) for slot in self.spec.frames[step.frame].slots.values()
+                         if slot.name in step.takes and slot.home is not None}
         self.machine = machine
         start = machine.copy()
         self.lines: list[Line] = []

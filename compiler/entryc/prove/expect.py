@@ -90,7 +90,8 @@ def outline(spec: Spec, path: Path, origin: str, configuration: Configuration, a
         elif isinstance(step, Set):
             moves.append(step)
         elif isinstance(step, Do):
-            out.ops.append(step.op)
+            if step.op in spec.ops:
+                out.ops.append(step.op)
         elif isinstance(step, Room):
             out.room += step.size
         elif isinstance(step, Reframe):
@@ -124,8 +125,8 @@ def _by_op(spec: Spec, step: SetState, configuration: Configuration, kept: dict[
     """What the op that a state is set by assigns to system registers and words."""
     state = spec.states.get(step.subject)
     before = ANY if step.keeping is not None else None
-    move = next((t for t in state.transitions if t.inline is not None and t.after == step.value and (t.before == ANY) is (before == ANY)), None) \
-        if state is not None else None
+    move = next((t for t in state.transitions if t.inline is not None and t.after == step.value and (t.before == ANY) is (before == ANY)
+                 and step.op in (None, t.inline)), None) if state is not None else None
     if move is None or move.inline is None:
         return []
     rows, old = assigned(spec.arch, spec.inlines[move.inline], configuration.features, kept.get(step.subject) if step.value == KEPT else None)
