@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 
 import linux_boot as L
 import pytest
-from conftest import ROOT, SPECS, kernel
+from conftest import ROOT, SPECS, kernel, kernel_source
+from entryc.cli import main
 from entryc.image.elf import Binary, read_binary
 from entryc.image.image import Image
 from entryc.model.build import load_spec
@@ -49,6 +51,20 @@ def test_proved(name: str) -> None:
     report = proved("patched-6.12", name)
     assert report.green, report.summary()
     assert len(report.verdicts) > 150
+
+
+def test_proof_in_the_cover_letter(tmp_path: Path) -> None:
+    """What verify reports of the built objects goes into the letter, as long as the spec means the same."""
+    objects = [f"--object={kernel('patched-6.12') / name}" for name in ("entry_64.o", "entry_64_compat.o")]
+    report = tmp_path / "report.json"
+    path = str(SPECS / "linux" / "x86_64.entry")
+    assert main(["verify", path, *objects, "--report", str(report), "-q"]) == 0
+    assert main(["patch", path, "--tree", str(kernel_source("6.12")), "-o", str(tmp_path / "series.mbox"), "--from", "A <a@example.org>",
+                 "--proof", str(report)]) == 0
+    letter = (tmp_path / "series.cover").read_text()
+    for name in CONFIGURATIONS:
+        assert re.search(rf"^  {name} +{len(proved('patched-6.12', name).verdicts)}$", letter, re.MULTILINE), letter
+    assert f"sha256 {binary('patched-6.12').sha256[:16]}" in letter
 
 
 def archive(folder: Path, program: str) -> Path:

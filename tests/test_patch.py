@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import SPECS, kernel_source
 from entryc.cli import main
+from entryc.model.build import load_spec
+from entryc.model.digest import model_digest
 
 SPEC = SPECS / "linux" / "x86_64.entry"
 ASSEMBLY, COMPAT, C = "arch/x86/entry/entry_64.S", "arch/x86/entry/entry_64_compat.S", "arch/x86/entry/common.c"
@@ -251,3 +254,44 @@ def test_bad_specs_and_series(name: str, tree: Path, tmp_path: Path, capsys: pyt
     said = capsys.readouterr().err
     assert f"error[{code}]" in said and message in said, said
     assert not (tmp_path / "x.mbox").exists()
+
+
+REPORT = {"spec": {"model": "0" * 16}, "green": True, "image": {"sha256": "ab" * 32}, "configurations": [{"name": "none", "proved_here": True}],
+          "verdicts": {"none": {"count": {"proved": 7}}}}
+NO_PROOF = {
+    "no file": (None, "is no report of entryc verify: FileNotFoundError"),
+    "no JSON": ("{", "is no report of entryc verify: JSONDecodeError"),
+    "another JSON": ("[1]", "is no report of entryc verify: TypeError"),
+    "another model": (json.dumps(REPORT), "is about another model: 0000000000000000, the series is made from"),
+    "not proved": (json.dumps(REPORT | {"spec": {"model": "DIGEST"}, "green": False}), "does not show all of it proved"),
+    "only some": (json.dumps(REPORT | {"spec": {"model": "DIGEST"}, "configurations": [{"name": "none", "proved_here": False}]}), "none left out"),
+}
+
+
+@pytest.mark.parametrize("name", NO_PROOF)
+def test_no_proof(name: str, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no proof of this series is not put into its letter."""
+    text, message = NO_PROOF[name]
+    report = tmp_path / "report.json"
+    if text is not None:
+        report.write_text(text.replace("DIGEST", model_digest(load_spec(SPEC))))
+    assert run(tree, "-o", str(tmp_path / "x.mbox"), "--from", PERSON, "--proof", str(report)) == 1
+    said = capsys.readouterr().err
+    assert "error[E388]" in said and message in said
+    assert not (tmp_path / "x.mbox").exists()
+
+
+def test_check_plans_what_the_series_makes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(SPEC)]) == 0 and "code for entry_SYSCALL_64," in capsys.readouterr().out
+    folder = copied(tmp_path)
+    edited(folder, "x86_64.entry", lambda text: text.replace("    gs = kernel\n    percpu.tss.sp2 = sp\n", "    percpu.tss.sp2 = sp\n    gs = kernel\n"))
+    assert main(["check", str(folder / "x86_64.entry")]) == 1 and "error[E316]" in capsys.readouterr().err
+
+
+def test_the_digest_is_of_the_meaning(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    before = model_digest(load_spec(SPEC))
+    edited(folder, "x86_64.entry", lambda text: text.replace("\n    gs = kernel\n", "\n\n    # a remark\n    gs  =  kernel\n"))
+    assert model_digest(load_spec(folder / "x86_64.entry")) == before
+    edited(folder, "parts/x86_64-6.12-machine.entry", lambda text: text.replace("TOP_OF_STACK = 0x18", "TOP_OF_STACK = 0x20"))
+    assert model_digest(load_spec(folder / "x86_64.entry")) != before

@@ -89,6 +89,7 @@ def _patch(patch: argparse.ArgumentParser) -> None:
     patch.add_argument("-o", "--output", metavar="FILE", help="write the series to FILE, and its cover letter beside it")
     patch.add_argument("--from", dest="sender", metavar="PERSON", help='who sends it: "NAME <MAIL>" (default: as git has it)')
     patch.add_argument("--signoff", action="store_true", help="add a Signed-off-by line of that person to each patch")
+    patch.add_argument("--proof", metavar="FILE", help="a report of entryc verify on objects built with this series: its result goes into the cover letter")
     patch.add_argument("--apply", action="store_true", help="change the files of the tree")
 
 
@@ -141,7 +142,7 @@ def _make_patches(options: argparse.Namespace) -> int:
     from .driver import patcher
     from .driver.jobs import Speaker
     asked = patcher.Asked(Path(options.spec), Path(options.tree), Path(options.output) if options.output else None, options.sender, options.signoff,
-                          options.apply)
+                          options.apply, Path(options.proof) if options.proof else None)
     return patcher.patch(asked, Speaker(quiet=options.quiet or options.format == "json", verbose=options.verbose))
 
 

@@ -80,7 +80,10 @@ def check(path: Path, say: Speaker) -> list[Finding]:
     """Read, plan and render; nothing is written."""
     spec, code, findings = _load(path)
     if spec.target != "bare":
-        say.say(f"{path}: {len(spec.of_kind('entry'))} entry points of target {spec.target}, {len(spec.configurations)} configuration(s): no error")
+        from .patcher import made
+        symbols = made(path, spec)
+        of_them = f", code for {', '.join(symbols)}" if symbols is not None else ""
+        say.say(f"{path}: {len(spec.of_kind('entry'))} entry points of target {spec.target}{of_them}, {len(spec.configurations)} configuration(s): no error")
         return findings
     render.render(spec, code)                   # what C cannot express shows only here
     count = sum(1 for line in code.lines if hasattr(line, "form"))

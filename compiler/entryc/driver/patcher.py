@@ -23,7 +23,8 @@ from ..patch.kernel_c import KernelC
 from ..patch.kernel_code import plan_kernel_code
 from ..patch.kernel_text import KernelText
 from ..patch.mail import Sender, mbox
-from ..patch.series import load_series
+from ..patch.proof import load_proof
+from ..patch.series import Code, load_series
 from ..patch.tree import open_tree, refused
 from ..resources import filled
 from ..source.finding import Collector
@@ -43,6 +44,7 @@ class Asked:
     sender: str | None
     signed: bool
     apply: bool
+    proof: Path | None = None
 
 
 def patch(asked: Asked, say: Speaker) -> int:
@@ -57,11 +59,12 @@ def patch(asked: Asked, say: Speaker) -> int:
     sender = _sender(asked) if asked.out is not None else None
     tree = open_tree(asked.tree, series.versions, series.files)
     texts = _Texts(spec, dialect)
+    proof = load_proof(asked.proof, texts.digest) if asked.proof is not None else None
     patches = apply_series(series, tree, dialect, texts)
     if asked.out is not None and sender is not None:
         written = output.write_all(asked.out.parent, {
             asked.out.name: mbox(series, patches, sender, f"entryc {__version__}"),
-            asked.out.stem + ".cover": cover(series, patches, tree, spec, texts.digest, dialect)})
+            asked.out.stem + ".cover": cover(series, patches, tree, spec, texts.digest, dialect, proof)})
         say.say(f"{asked.out}: {len(patches)} patch{'es' * (len(patches) != 1)} for Linux {tree.name}, model {texts.digest}"
                 + ("" if written.changed else ": nothing changed"))
     if tree.clean is None:
@@ -70,6 +73,19 @@ def patch(asked: Asked, say: Speaker) -> int:
         output.write_all(asked.tree, {name: text for name, text in tree.texts.items() if name in series.files})
         say.say(f"{asked.tree}: {', '.join(series.files)} changed")
     return 0
+
+
+def made(path: Path, spec: Spec) -> list[str] | None:
+    """The symbols that the series of a spec makes code for, planned and written; None: it has no series. Raises Findings."""
+    beside = path.with_name(path.stem + ".series.toml")
+    dialect = load_dialect(spec)
+    if dialect is None or not beside.exists():
+        return None
+    texts = _Texts(spec, dialect)
+    codes = [edit for step in load_series(beside).steps for edit in step.edits if isinstance(edit, Code)]
+    for edit in codes:
+        texts.code(edit.paths, edit.symbol)
+    return [edit.symbol for edit in codes]
 
 
 class _Texts:

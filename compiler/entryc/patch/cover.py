@@ -9,6 +9,7 @@ from ..model.spec import Spec
 from .assembly import logic, region_between
 from .dialect import Dialect
 from .mail import counts, paragraphs, stat
+from .proof import Proof
 from .series import Code, Patch, Series
 from .tree import Tree
 
@@ -41,7 +42,7 @@ def sizes(patches: Sequence[Patch], dialect: Dialect) -> list[tuple[str, str, Si
     return out
 
 
-def cover(series: Series, patches: Sequence[Patch], tree: Tree, spec: Spec, digest: str, dialect: Dialect) -> str:
+def cover(series: Series, patches: Sequence[Patch], tree: Tree, spec: Spec, digest: str, dialect: Dialect, proof: Proof | None) -> str:
     """The text of the letter, without headings of mail."""
     clean = {True: "committed files only", False: "", None: "no git repository: whether it was changed was not checked"}[tree.clean]
     rows = [f"  {symbol:<24} {before.lines:4d} -> {after.lines:4d} {before.branches:8d} -> {after.branches}"
@@ -53,9 +54,17 @@ def cover(series: Series, patches: Sequence[Patch], tree: Tree, spec: Spec, dige
         f"Made for Linux {tree.name} ({clean}).\nThe spec is {spec.source.name.rsplit('/', 1)[-1]}, its model {digest}.",
         "\n".join(["Source lines besides comments, and lines with a conditional branch:", "", *rows]),
         "What stays as it is: " + paragraphs(series.stays) if series.stays else "",
-        "\n".join(["Whether the machine code does what the spec says is proved on the objects:", "",
-                   f"  entryc verify {spec.source.name.rsplit('/', 1)[-1]} " + " ".join(f"--object {name}" for name in series.objects)]),
+        "\n".join([*_proved(proof), f"  entryc verify {spec.source.name.rsplit('/', 1)[-1]} " + " ".join(f"--object {name}" for name in series.objects)]),
         "\n".join(f"  [{n}] {p.step.subject}" for n, p in enumerate(patches, 1)),
         stat([(name, added, removed) for name, (added, removed) in sorted(changed.items())]),
     ]
     return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def _proved(proof: Proof | None) -> list[str]:
+    """What was shown of the machine code; without a report, only how to show it."""
+    if proof is None:
+        return ["Whether the machine code does what the spec says is not part of this", "letter. It is proved on the objects, after building, by", ""]
+    return ["The objects of a build with this series do what the spec says, for all", "values of registers, in each configuration (claims proved, none",
+            "refuted, none unknown):", "", *(f"  {name:<12} {claims:6d}" for name, claims in proof.claims), "",
+            f"The objects have sha256 {proof.sha256[:16]}. To see it again:", ""]

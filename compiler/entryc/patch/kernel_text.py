@@ -50,7 +50,7 @@ class KernelText:
         path = self.spec.paths[name]
         event = path.event.name.rstrip("0123456789") if path.event is not None else ""
         out = [texts["entry"].format(name=name), "\t" + texts["comment"].format(text=texts["origin"].format(digest=self.digest))]
-        self.complete = False
+        self.complete, self.labels = False, 0
         if event in self.dialect.hints:
             out.append("\t" + self.dialect.hints[event])
         if self.spec.landing is not None:
@@ -83,7 +83,7 @@ class KernelText:
             off, on = ("", text) if wanted else (text, "")
             return ["\t" + self.dialect.lines["alternative"].format(off=off, on=on, feature=row.name)]
         self.labels += 1
-        label = f".L{name}_{'no_' if wanted else ''}{feature.lower()}"
+        label = f".L{name}_{'no_' if wanted else ''}{feature.lower()}" + (f"_{self.labels}" if self.labels > 1 else "")
         jump = self.dialect.lines["jump"].format(label=label)
         off, on = (jump, "") if wanted else ("", jump)
         out = ["\t" + self.dialect.lines["alternative"].format(off=off, on=on, feature=row.name)]

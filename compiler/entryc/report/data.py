@@ -45,6 +45,7 @@ from pathlib import Path as File
 from typing import Any
 
 from .. import __version__
+from ..model.digest import model_digest
 from ..model.expr import show
 from ..model.spec import Frame, Path, Slot, Spec
 from ..model.steps import ExitTo, Goto, Through, flat_steps
@@ -72,7 +73,8 @@ def report_data(spec: Spec, reports: Mapping[str, Report], *, image: File | str 
         "schema": SCHEMA,
         "tool": {"name": "entryc", "version": __version__},
         "date": date or _epoch(),
-        "spec": {"name": spec.source.name, "sha256": _hash(spec.source), "used": list(spec.used), "cpu": spec.arch.name, "cpu_title": spec.arch.title,
+        "spec": {"name": spec.source.name, "sha256": _hash(spec.source), "model": model_digest(spec), "used": list(spec.used),
+                 "cpu": spec.arch.name, "cpu_title": spec.arch.title,
                  "cpu_sha256": _hash(spec.arch.source), "target": spec.target, "license": spec.license},
         "image": None if image is None else {"path": str(image), "sha256": sha256 or (hashes.pop() if len(hashes) == 1 else None)},
         "green": bool(reports) and all(v["count"]["total"] and v["count"]["total"] == v["count"]["proved"] and not v["not_checked"] for v in verdicts.values()),
