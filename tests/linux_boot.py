@@ -22,7 +22,7 @@ def initramfs(out: Path, programs: dict[str, Path]) -> Path:
         data.extend(bytes(-len(data) % 4) + content)
         data.extend(bytes(-len(data) % 4))
 
-    for folder in ("dev", "proc", "sys"):
+    for folder in ("dev", "proc", "sys", *sorted({str(Path(name).parent) for name in programs if "/" in name})):
         entry(folder, 0o40755)
     entry("dev/console", 0o20600, device=(5, 1))
     for name, path in programs.items():
@@ -41,12 +41,15 @@ def compiled(folder: Path, source: Path) -> Path:
     return out
 
 
-def booted(kernel: Path, archive: Path, cpu: str, append: str = "", cpus: int = 1) -> list[str]:
-    """What the machine wrote, line by line, until it restarts. With one CPU, its time stamp counter counts instructions."""
+def booted(kernel: Path, archive: Path, cpu: str, append: str = "", cpus: int = 1, memory: int = 256, seconds: int = SECONDS,
+           second: Path | None = None) -> list[str]:
+    """What the machine wrote, line by line, until it restarts. With one CPU, its time stamp counter counts instructions. `second`: a file for what
+    goes to its second serial port, where the kernel does not write in between."""
+    ports = ["-serial", "mon:stdio", "-serial", f"file:{second}"] if second is not None else []
     counting = ["-icount", "shift=0,sleep=off"] if cpus == 1 else ["-smp", str(cpus)]
-    done = subprocess.run(["qemu-system-x86_64", "-accel", "tcg", "-cpu", cpu, *counting, "-m", "256", "-nographic", "-no-reboot", "-nic", "none",
+    done = subprocess.run(["qemu-system-x86_64", "-accel", "tcg", "-cpu", cpu, *counting, "-m", str(memory), "-nographic", "-no-reboot", "-nic", "none", *ports,
                            "-kernel", str(kernel), "-initrd", str(archive), "-append", f"console=ttyS0 panic=-1 {append}"],
-                          capture_output=True, check=False, timeout=SECONDS, stdin=subprocess.DEVNULL)
+                          capture_output=True, check=False, timeout=seconds, stdin=subprocess.DEVNULL)
     return [line.strip("\r") for line in done.stdout.decode("utf-8", "replace").split("\n")]
 
 

@@ -19,7 +19,7 @@ from entryc.model.digest import model_digest
 SPEC = SPECS / "linux" / "x86_64.entry"
 ASSEMBLY, COMPAT, C = "arch/x86/entry/entry_64.S", "arch/x86/entry/entry_64_compat.S", "arch/x86/entry/common.c"
 MAKEFILE, KCONFIG = "arch/x86/entry/Makefile", "arch/x86/Kconfig.debug"
-PATCHES = 4
+PATCHES = 5
 PERSON = "A Person <person@example.org>"
 GIT = {"GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org", "GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.org",
        "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
@@ -119,6 +119,19 @@ def test_cover_letter(tree: Path, tmp_path: Path) -> None:
     assert "committed files only" in (tmp_path / "series.cover").read_text()
 
 
+def test_text(tree: Path) -> None:
+    """Code behind a label of two paths stands once; of two arms, the ordinary one is in line, and macros are in both; options that patch nothing are #ifdef."""
+    assert run(tree, "--apply") == 0
+    compat = (tree / COMPAT).read_text()
+    assert compat.count("(sysret32_from_system_call, ") == 1 and compat.count("\tjmp\tsysret32_from_system_call\n") == 1 and compat.count("\tsysretl\n") == 1
+    text = (tree / ASSEMBLY).read_text().partition("SYM_CODE_START_LOCAL(common_interrupt_return)\n")[2].partition("native_irq_return_ldt:\n")[0]
+    inline, _, arm = text.partition("\tud2\n\n#ifdef CONFIG_MITIGATION_PAGE_TABLE_ISOLATION\n")
+    places = [inline.index(part) for part in ("X86_FEATURE_PTI", "STACKLEAK_ERASE\n", "popq\t%rdi", "_done:\n\tUNWIND_HINT_IRET_REGS\n\tswapgs")]
+    assert places == sorted(places)
+    assert "STACKLEAK_ERASE_NOCLOBBER" in arm and "_done\n#endif\n" in arm
+    assert text.count("\tiretq\n") == 1 and re.search(r"#ifdef CONFIG_XEN_PV\n\nSYM_INNER_LABEL\(early_xen_iret_patch, SYM_L_GLOBAL\)\n.*\n#endif\n", text)
+
+
 START = "SYM_CODE_START(entry_SYSCALL_64)"
 COSMETIC = {
     "comments": (ASSEMBLY, lambda t: t.replace(START, START + "\n\t/* a remark\n\t * of two lines */")),
@@ -126,6 +139,7 @@ COSMETIC = {
     "neighbours": (ASSEMBLY, lambda t: t.replace(START, f"SYM_CODE_START(new_one)\n\tnop\nSYM_CODE_END(new_one)\n\n{START}")),
     "comments of C": (C, lambda t: re.sub(r"\n\tif \(unlikely\(regs->cx ", r"\n\t// a remark\g<0>", t, count=1)),
     "other functions": (C, lambda t: t + "\nstatic int more(void)\n{\n\treturn 1;\n}\n"),
+    "what stays of a symbol": (ASSEMBLY, lambda t: t.replace("\nnative_irq_return_ldt:\n", "\nnative_irq_return_ldt:\n\tnop\n")),
     "last number": ("Makefile", lambda t: re.sub(r"(?m)^SUBLEVEL = .*$", "SUBLEVEL = 999", t)),
 }
 
@@ -181,6 +195,7 @@ REFUSED = {
     "a link to elsewhere": (outside, "E381", f"{ASSEMBLY} of the tree leads out of it"),
     "an instruction": (change(ASSEMBLY, "\tmovslq\t%eax, %rsi", "\tmovl\t%eax, %esi"), "E385", f"entry_SYSCALL_64 in {ASSEMBLY} is not the code"),
     "a condition": (change(ASSEMBLY, "entry_SYSRETQ_unsafe_stack, SYM_L_GLOBAL)", "entry_SYSRETQ_unsafe_stack, SYM_L_LOCAL)"), "E385", "not the code"),
+    "a part of a symbol": (change(ASSEMBLY, "\tpushq\t6*8(%rdi)", "\tpushq\t5*8(%rdi)"), "E385", f"common_interrupt_return in {ASSEMBLY} is not the code"),
     "no symbol": (change(ASSEMBLY, "SYM_CODE_START(entry_SYSCALL_64)", "SYM_CODE_START(entry_SYSCALL)"), "E385", "has no code of entry_SYSCALL_64"),
     "a clause": (change(C, "regs->r11 != regs->flags", "regs->r11 == regs->flags"), "E385", f"the end of do_syscall_64 in {C} is not the code"),
     "no function": (change(C, "bool do_syscall_64(", "bool do_syscall("), "E385", "has no function do_syscall_64"),
@@ -241,6 +256,8 @@ BAD = {
     "no template": ("x86_64.series.toml", 'template = "return_count.h"', 'template = "../linux/return_count.h"', "E384", "made from ../linux/return_count.h"),
     "an unknown path": ("x86_64.series.toml", '"sysret_64"', '"sysret"', "E384", "the series names the path sysret,"),
     "an unknown choice": ("x86_64.series.toml", 'choice   = "return_64"\nknown', 'choice   = "return_65"\nknown', "E384", "names the choice return_65,"),
+    "a part without an end": ("x86_64.series.toml", 'last   = "iretq"', 'last   = ""', "E384", "first without last"),
+    "a part that is not there": ("x86_64.series.toml", 'last   = "iretq"', 'last   = "iretl"', "E385", "has no code of common_interrupt_return"),
     "a symbol that is not made": ("x86_64.series.toml", '["entry_SYSCALL_64", "sysret_64"]', '["sysret_64"]', "E384", "wants the code of entry_SYSCALL_64"),
 }
 

@@ -84,7 +84,7 @@ def made(path: Path, spec: Spec) -> list[str] | None:
     texts = _Texts(spec, dialect)
     codes = [edit for step in load_series(beside).steps for edit in step.edits if isinstance(edit, Code)]
     for edit in codes:
-        texts.code(edit.paths, edit.symbol)
+        texts.code(edit.paths, edit.made)
     return [edit.symbol for edit in codes]
 
 

@@ -108,7 +108,7 @@ class Form:
     decodes: tuple[str, ...]                    # mnemonics that a disassembler prints for it
     effects: tuple[Effect, ...]
     # overlay (this row is the semantics), event, clobbers_flags, described (generated code never uses it), encoded (its text is its bytes),
-    # c_return (back to a caller: followed where the caller is known)
+    # c_return (back to a caller: followed where the caller is known), asserts (stops code whose assertion does not hold)
     traits: frozenset[str]
     manual: str
     span: Span

@@ -525,7 +525,7 @@ class _Builder:
         for row in trees(node, "decision"):
             kind, span = str(tokens(row, "NAME")[0]), self.context.span(row)
             kinds = ["origin", "method", "fixup", *(s.kind for op in self.spec.inlines.values() for s in flat(op.steps) if isinstance(s, OpDecide)),
-                     *(b.kind for b in self.spec.boundaries.values())]
+                     *(b.kind for b in self.spec.boundaries.values()), *(s.name for s in self.spec.stacks.values() if s.alias is not None)]
             if kind not in kinds:
                 self.context.error("E222", f"there is no kind of decision '{kind}'", span, ", ".join(dict.fromkeys(kinds)))
             self.context.declare(self.spec.decisions, kind, span, "decision kind")

@@ -195,8 +195,11 @@ class _Steps:
         return (low, high), lists[0], lists[1]
 
     def _path(self, node: Node) -> None:
-        name, span, guard = str(tokens(node, "NAME")[0]), self.context.span(node), self.context.guard(node)
-        self._put(Path(name, "path", self.steps(trees(node, "body")[0], guard, _Scope(None, {})), guard, span))
+        names, span, guard = [str(t) for t in tokens(node, "NAME")], self.context.span(node), self.context.guard(node)
+        frame = names[1] if len(names) > 1 else None
+        if frame is not None:
+            self.context.known(self.spec.frames, frame, span, "frame")
+        self._put(Path(names[0], "path", self.steps(trees(node, "body")[0], guard, _Scope(frame, {})), guard, span, frame=frame))
 
     def _exit(self, node: Node) -> None:
         names = [str(t) for t in tokens(node, "NAME")]

@@ -336,9 +336,11 @@ def _symbols(spec: Spec, collector: Collector) -> None:
             rows.append((row.name, row.span))
         elif count != row.count:                # two tables may name one function
             collector.error("E303", f"'{row.name}' takes {row.count} arguments here and {count} there", row.span, related=(("the other one", first),))
+    shared: dict[str, str] = {}                 # a label of its own name may stand in several paths: one place
     for path in spec.paths.values():
-        if path.number is None:
-            rows += [(s.symbol(path.name), s.span) for s in flat_steps(path.steps) if isinstance(s, Label)]
+        for label in (s for s in flat_steps(path.steps) if isinstance(s, Label) and path.number is None):
+            if not label.own or shared.setdefault(label.name, path.name) == path.name:
+                rows.append((label.symbol(path.name), label.span))
     for name, span in rows:
         if name in taken:
             earlier = taken[name]

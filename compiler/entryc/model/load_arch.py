@@ -38,7 +38,7 @@ from .expr import Bit, Expr, HookCall, Indexed, Num, Operand, Reg, SetupRef, Sym
 from .names import Expressions, Node, first, int_of, near, text_of, tokens, trees
 
 ROLES = frozenset(["save", "restore", "clear", "move", "adjust", "switch", "fence", "call", "jump", "decide", "return", "stop", "mark"])
-TRAITS = frozenset(["overlay", "event", "clobbers_flags", "described", "encoded", "c_return"])
+TRAITS = frozenset(["overlay", "event", "clobbers_flags", "described", "encoded", "c_return", "asserts"])
 CONTROLS = frozenset(["call", "jump", "indirect", "branch", "return", "stop"])
 IMMEDIATE = re.compile(r"([su])(\d+)$")
 

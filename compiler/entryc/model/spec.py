@@ -172,7 +172,7 @@ class Path:
     event: Event | None = None                  # entry: the event
     numbers: tuple[int, ...] = ()               # entry: vector numbers that reach it; one path per number after expansion
     origin: str | None = None                   # entry: user, kernel or any; exit: where it returns to
-    frame: str | None = None                    # exit and routine: the frame that it works on
+    frame: str | None = None                    # exit and routine: the frame that it works on; path: the one at the stack pointer
     user_may_raise: bool = False                # gate privilege
     loses: tuple[str, ...] = ()                 # exit: registers that the caller does not get back
     given: Expr | None = None                   # exit: what C promises of the frame

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from . import c_source
-from .assembly import fingerprint, region_between
-from .dialect import Dialect
+from .assembly import fingerprint, part_of
+from .dialect import Dialect, symbol_region
 from .series import Choice, Code, Edit, Insert, New, Patch, Series
 from .tree import Tree, refused
 
@@ -46,7 +46,7 @@ def apply_series(series: Series, tree: Tree, dialect: Dialect, maker: Maker) -> 
 
 def _applied(text: str, edit: Edit, tree: Tree, dialect: Dialect, maker: Maker) -> str:
     if isinstance(edit, Code):
-        return _code(text, edit, dialect, maker.code(edit.paths, edit.symbol))
+        return _code(text, edit, dialect, maker.code(edit.paths, edit.made))
     if isinstance(edit, Choice):
         return _choice(text, edit, maker)
     if isinstance(edit, Insert):
@@ -64,7 +64,9 @@ def _known(found: str, known: tuple[str, ...], what: str) -> None:
 
 def _code(text: str, edit: Code, dialect: Dialect, new: list[str]) -> str:
     lines = text.split("\n")
-    region = region_between(lines, dialect.lines["entry"].format(name=edit.symbol), dialect.lines["end"].format(name=edit.symbol))
+    region = symbol_region(lines, edit.symbol, dialect)
+    if region is not None and edit.first:
+        region = part_of(lines, region, edit.first, edit.last)
     if region is None:
         raise refused("E385", f"{edit.file} has no code of {edit.symbol}, or more than one piece of it", "the tree is not what this series knows")
     found = fingerprint("\n".join(lines[region.first:region.last]))

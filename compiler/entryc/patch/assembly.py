@@ -25,6 +25,12 @@ def region_between(lines: list[str], start: str, end: str) -> Region | None:
     return None
 
 
+def part_of(lines: list[str], region: Region, first: str, last: str) -> Region | None:
+    """From the only line that is `first` to the next one that is `last`, within a region."""
+    inside = region_between(lines[region.first:region.last], first, last)
+    return Region(region.first + inside.first, region.first + inside.last) if inside is not None else None
+
+
 def _code(line: str) -> str:
     """A line without a comment at its end."""
     return line.split("/*")[0].split("//")[0].strip()

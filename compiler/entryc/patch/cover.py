@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..model.spec import Spec
-from .assembly import logic, region_between
-from .dialect import Dialect
+from .assembly import logic
+from .dialect import Dialect, symbol_region
 from .mail import counts, paragraphs, stat
 from .proof import Proof
 from .series import Code, Patch, Series
@@ -36,7 +36,7 @@ def sizes(patches: Sequence[Patch], dialect: Dialect) -> list[tuple[str, str, Si
             texts = []
             for text in patch.changes[row.file]:
                 lines = text.split("\n")
-                region = region_between(lines, dialect.lines["entry"].format(name=row.symbol), dialect.lines["end"].format(name=row.symbol))
+                region = symbol_region(lines, row.symbol, dialect)
                 texts.append("\n".join(lines[region.first:region.last]) if region is not None else "")
             out.append((row.file, row.symbol, size_of(texts[0], dialect), size_of(texts[1], dialect)))
     return out

@@ -11,13 +11,14 @@ from ..model.arch import Form
 from ..model.spec import Spec
 from ..resources import templates
 from ..source.text import Span
+from .assembly import Region, region_between
 
 
 @dataclass(frozen=True)
 class Feature:
     """A feature that is patched in at boot: its name, and the option that its text needs ("": none)."""
 
-    name: str
+    name: str                                   # "": nothing is patched, the option says all
     option: str
 
 
@@ -38,6 +39,7 @@ class Dialect:
     unless: Mapping[str, tuple[Mapping[str, str], ...]]         # method -> when the kernel never takes it, whatever the frame
     branches: tuple[str, ...]                   # mnemonics of conditional branches
     ops: Mapping[str, Mapping[str, str]]        # op, or STATE = VALUE -> text, inside
+    jumps: Mapping[str, str]                    # label -> how a jump to it is written, where that is special
 
     def whole(self, spec: Spec) -> dict[str, Form]:
         """The ops and changes of state that are one line of text, as forms without effects."""
@@ -50,11 +52,11 @@ def load_dialect(spec: Spec) -> Dialect | None:
     if not path.is_file():
         return None
     data: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
-    features = {name: Feature(row["name"], row.get("option", "")) for name, row in data["features"].items()}
+    features = {name: Feature(row.get("name", ""), row.get("option", "")) for name, row in data["features"].items()}
     return Dialect(data["lines"], data["hints"], data["landing"], features, data["forms"], data["cells"], data["constants"],
                    {k: v for k, v in data["c"].items() if isinstance(v, str)}, data["c"].get("parameter", {}), data.get("clauses", {}),
                    {name: tuple(rows) for name, rows in data.get("unless", {}).items()},
-                   tuple(data["count"]["branches"]), data["ops"])
+                   tuple(data["count"]["branches"]), data["ops"], data.get("jumps", {}))
 
 
 def whole_form(spec: Spec, name: str, text: str) -> Form:
@@ -62,3 +64,10 @@ def whole_form(spec: Spec, name: str, text: str) -> Form:
     kinds = next(p for f in spec.arch.forms.values() for p in f.params.values() if {k.name for k in p} == {"gpr", "sp"})
     parts = [piece.partition("}")[0] for piece in text.split("{")[1:]]
     return Form(f"whole {name}", dict.fromkeys(parts, kinds), "whole", text, {}, (), (), frozenset(), "", Span(spec.source, 1, 1, 1, 2))
+
+
+def symbol_region(lines: list[str], symbol: str, dialect: Dialect) -> Region | None:
+    """Where a symbol's code stands, global or local; None: not exactly once."""
+    end = dialect.lines["end"].format(name=symbol)
+    found = [region_between(lines, dialect.lines[kind].format(name=symbol), end) for kind in ("entry", "entry_local")]
+    return found[0] or found[1]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ..model.spec import Configuration, Spec
+from ..model.steps import flat_steps
 from ..plan.code import Code
 from ..plan.plan import plan_spec
 from ..source.finding import Collector
@@ -26,7 +27,7 @@ def plan_kernel_code(spec: Spec, dialect: Dialect, paths: Iterable[str], collect
     """Plan these entry points and exits; what they lead to beside is the kernel's own. Raises Findings.
 
     The kernel is built once for all features: a configuration with all of them comes first, so that the written order is the order of the text
-    whatever is on.
+    whatever is on. Where steps are there without a feature, one with all but that feature comes next.
     """
     words: dict[int, str] = {}
     memories = {}
@@ -41,6 +42,9 @@ def plan_kernel_code(spec: Spec, dialect: Dialect, paths: Iterable[str], collect
             words[start + cell.offset] = f"{name}.{cell.name}"
         memories[name] = replace(memory, cells=cells)
     every = Configuration("every", frozenset(spec.features), next(iter(spec.configurations.values())).span)
-    laid_out = replace(spec, memories=memories, configurations={"every": every, **spec.configurations})
+    extra = {"every": every}
+    for feature in sorted({f for name in paths for step in flat_steps(spec.paths[name].steps) for f, wanted in step.guard if not wanted}):
+        extra[f"every but {feature}"] = replace(every, name=f"every but {feature}", features=every.features - {feature})
+    laid_out = replace(spec, memories=memories, configurations={**extra, **spec.configurations})
     code = plan_spec(laid_out, collector, dialect.whole(spec), frozenset(paths))
     return KernelCode(code, words)

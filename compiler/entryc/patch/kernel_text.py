@@ -29,7 +29,8 @@ class KernelText:
         self.whole_frames = {f.size for f in spec.frames.values() if {*spec.arch.gprs} <= {s.home for s in f.slots.values()} and f.hardware}
         self.jumped = {v for line in planned.code.lines if isinstance(line, Insn) for v in line.operands if isinstance(v, str) and v.startswith(".L")}
         self.labels = 0
-        self.complete = False                   # the unwinder was told of a frame of all registers
+        self.told = ""                          # what the unwinder was told last: complete, hardware
+        self.waiting: list[str] = []            # arms that stand where no code falls into them
 
     def symbols(self) -> dict[str, list[str]]:
         """The text of each entry point, with what follows it up to the next one."""
@@ -37,7 +38,7 @@ class KernelText:
         current: list[Line] = []
         name = ""
         for line in (*self.planned.code.lines, None):
-            if line is None or (isinstance(line, LabelLine) and line.kind == "entry"):
+            if line is None or (isinstance(line, LabelLine) and (line.kind == "entry" or (line.kind == "exit" and not name))):
                 if name:
                     out[name] = self.symbol(name, current)
                 name, current = (line.name, []) if line is not None else ("", [])
@@ -48,16 +49,81 @@ class KernelText:
     def symbol(self, name: str, lines: Sequence[Line]) -> list[str]:
         texts = self.dialect.lines
         path = self.spec.paths[name]
+        self.told, self.labels, self.waiting = "", 0, []
+        if path.kind == "path":
+            start = [texts["entry_local"].format(name=name), self.origin(), "\t" + self.dialect.hints["complete"]]
+            self.told = "complete"
+            return [*start, *self.runs(name, list(self.shown(lines))), texts["end"].format(name=name)]
+        if path.event is None:                  # part of a symbol that stays: exits, each with a label that others know
+            code = [line for line in lines if not isinstance(line, LabelLine) or line.kind != "alias"]
+            return [*self.exit_label(name, self.origin()), *self.runs(name, code)]
         event = path.event.name.rstrip("0123456789") if path.event is not None else ""
-        out = [texts["entry"].format(name=name), "\t" + texts["comment"].format(text=texts["origin"].format(digest=self.digest))]
-        self.complete, self.labels = False, 0
+        out = [texts["entry"].format(name=name), self.origin()]
         if event in self.dialect.hints:
             out.append("\t" + self.dialect.hints[event])
         if self.spec.landing is not None:
             out += ["\t" + self.dialect.landing[self.spec.landing[0]], ""]
-        for guard, run in groupby(self.shown(lines), key=_guard):
-            out += self.run(name, guard, list(run))
-        return [*out, texts["end"].format(name=name)]
+        return [*out, *self.runs(name, list(self.shown(lines))), texts["end"].format(name=name)]
+
+    def origin(self) -> str:
+        """The one comment that says where the code is from."""
+        return "\t" + self.dialect.lines["comment"].format(text=self.dialect.lines["origin"].format(digest=self.digest))
+
+    def exit_label(self, name: str, *remarks: str) -> list[str]:
+        """C or other code comes here with a frame at the stack pointer."""
+        self.told = "complete"
+        return [*self.label(name), *remarks, "\t" + self.dialect.hints["complete"]]
+
+    def label(self, name: str) -> list[str]:
+        return [self.dialect.lines["global"].format(name=name), "\t" + self.dialect.lines["after_label"]]
+
+    def runs(self, name: str, lines: list[Line]) -> list[str]:
+        """Runs of lines under one condition; one under the opposite of the next is the ordinary way, and the other arm stands beside."""
+        runs = [(guard, [line for _, line in rows]) for guard, rows in groupby(self.guarded(lines), key=lambda row: row[0])]
+        out: list[str] = []
+        index = 0
+        while index < len(runs):
+            guard, run = runs[index]
+            other = runs[index + 1] if index + 1 < len(runs) else None
+            if other is not None and len(guard) == 1 and other[0] == frozenset((f, not on) for f, on in guard):
+                out += self.arms(name, *(run, other[1]) if next(iter(guard))[1] else (other[1], run), feature=next(iter(guard))[0])
+                index += 2
+                continue
+            out += self.run(name, guard, run)
+            index += 1
+        return out
+
+    def arms(self, name: str, on: list[Line], off: list[Line], feature: str) -> list[str]:
+        """The arm without the feature in line, the one with it where nothing falls into it."""
+        row = self.dialect.features[feature]
+        arm = f".L{name}_{feature.lower()}"
+        told = self.told
+        jump = "\t" + self.dialect.lines["alternative"].format(off="", on=self.dialect.lines["jump"].format(label=arm), feature=row.name)
+        inline = [*_under(row.option, [jump]), *(text for line in off for text in self.line(line, False)), f"{arm}_done:"]
+        self.told = told
+        beside = [f"{arm}:", *(text for line in on for text in self.line(line, True)), "\t" + _tabbed(self.dialect.lines["jump"].format(label=f"{arm}_done"))]
+        self.waiting += ["", *_under(row.option, beside), ""]
+        self.told = told
+        return inline
+
+    def guarded(self, lines: list[Line]) -> list[tuple[Guard, Line]]:
+        """The condition that text is needed for: a macro that asks for a feature itself stands under that of its neighbours."""
+        out: list[tuple[Guard, Line]] = []
+        for index, line in enumerate(lines):
+            guard = line.guard
+            if isinstance(line, Insn) and line.form.role == "whole":
+                least = guard - self.own(line.form.name.removeprefix("whole "))
+                beside = [out[-1][0]] if out else []
+                beside += [other.guard for other in lines[index + 1:] if not (isinstance(other, Insn) and other.form.role == "whole")][:1]
+                guard = next((g for g in beside if least <= g <= guard), least)
+            out.append((guard, line))
+        return out
+
+    def own(self, name: str) -> Guard:
+        """What an op or a change of state is there for."""
+        op = self.spec.inlines.get(name) or self.spec.ops.get(name)
+        states = [s for s in self.spec.states.values() if name.startswith(f"{s.name} = ") or any(t.inline == name for t in s.transitions)]
+        return frozenset().union(op.guard if op is not None else (), *(s.guard for s in states))
 
     def shown(self, lines: Sequence[Line]) -> Iterator[Line]:
         """Lines that are written: labels that nothing jumps to are not."""
@@ -69,8 +135,11 @@ class KernelText:
     def run(self, name: str, guard: Guard, lines: list[Line]) -> list[str]:
         """Lines under one condition."""
         insns = [line for line in lines if isinstance(line, Insn)]
-        if not guard or all(self.asks(line) for line in insns):
+        if not guard or (insns and all(self.asks(line) for line in insns)):
             return [text for line in lines for text in self.line(line, False)]
+        if guard <= {(f, True) for f, known in self.dialect.features.items() if not known.name}:
+            (option, _), = guard
+            return _under(self.dialect.features[option].option, [text for line in lines for text in self.line(line, False)])
         if len(guard) > 1 or next(iter(guard))[0] not in self.dialect.features:
             what = ", ".join(("" if wanted else "not ") + feature for feature, wanted in sorted(guard))
             self.collector.error("E370", f"there is no kernel text for code that is there if {what}", insns[0].span,
@@ -91,7 +160,7 @@ class KernelText:
         out.append(f"{label}:")
         if any(self.sets_sp(line) for line in insns):
             out.append("\t" + self.dialect.hints["none"])
-        return [f"#ifdef {row.option}", *out, "#endif"] if row.option else out
+        return _under(row.option, out)
 
     def asks(self, line: Insn) -> bool:
         """A macro that asks for the feature itself."""
@@ -103,21 +172,31 @@ class KernelText:
 
     def line(self, line: Line, inside: bool) -> list[str]:
         if isinstance(line, LabelLine):
+            if line.kind == "exit":
+                return ["", *self.exit_label(line.name)]
             if line.kind == "inner":
-                used = self.dialect.lines["global"].format(name=line.name)
-                return ["", used, "\t" + self.dialect.lines["after_label"]]
+                self.told = "complete" if self.told == "hardware" else self.told            # others come here with other things told
+                return ["", *self.label(line.name)]
             return [f"{line.name}:"]
         assert isinstance(line, Insn)
         out = []
-        if not self.complete and line.unwound is not None and self.is_complete(line):
-            self.complete = True
+        if not self.told and line.unwound is not None and self.is_complete(line):
+            self.told = "complete"
             out.append("\t" + self.dialect.hints["complete"])
+        elif self.told != "hardware" and line.form.role != "adjust" and line.unwound is not None and self.is_hardware(line):
+            self.told = "hardware"
+            out.append("\t" + self.dialect.hints["hardware"])
         if line.form.role == "whole":
             row = self.dialect.ops[line.form.name.removeprefix("whole ")]
             text = row.get("inside", row["text"]) if inside else row["text"]
             values = {name: self.arch.registers[str(v)].text for name, v in zip(line.form.params, line.operands, strict=True)}
-            return [*out, *(part if part.endswith(":") else "\t" + _tabbed(part) for part in text.format(**values).split("\n"))]
+            return [*out, *_lines(text.format(**values))]
+        if line.form.role == "jump" and line.operands[0] in self.dialect.jumps:
+            return [*out, *_lines(self.dialect.jumps[str(line.operands[0])])]
         out.append(self.commented("\t" + _tabbed(self.insn(line)), line.comment))
+        if line.form.role in ("stop", "jump", "return") and self.waiting and not inside:
+            out += self.waiting
+            self.waiting = []
         if inside and self.sets_sp(line):
             out.append("\t" + self.dialect.hints["none"])
         return out
@@ -126,6 +205,12 @@ class KernelText:
         """The stack pointer is at the start of a frame that has all general registers and what the CPU saves."""
         assert line.unwound is not None
         return line.unwound.below in self.whole_frames
+
+    def is_hardware(self, line: Insn) -> bool:
+        """The stack pointer is at what a return by frame pops."""
+        assert line.unwound is not None
+        frames = [f for f in self.spec.frames.values() if f.size in self.whole_frames]
+        return self.told != "" and any(line.unwound.below == len(f.hardware) * self.arch.word_bytes for f in frames)
 
     def insn(self, line: Insn) -> str:
         """One instruction without its comment."""
@@ -177,6 +262,16 @@ def _filled(arch: Arch, text: str, values: dict[str, str]) -> str:
     return out
 
 
+def _under(option: str, lines: list[str]) -> list[str]:
+    """Lines that are there with an option of the build."""
+    return [f"#ifdef {option}", *lines, "#endif"] if option else lines
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of a text: labels and the preprocessor's stand at the left."""
+    return [part if part.endswith(":") or part.startswith("#") else "\t" + _tabbed(part) for part in text.split("\n")]
+
+
 def _number(value: int, word: int) -> str:
     """Offsets of words as kernels write them: 5*8; zero as nothing to add."""
     if value and value % word == 0 and abs(value) > word:
@@ -188,7 +283,4 @@ def _tabbed(text: str) -> str:
     mnemonic, _, operands = text.partition(" ")
     return f"{mnemonic}\t{operands}" if operands and mnemonic.islower() else text
 
-
-def _guard(line: Line) -> Guard:
-    return line.guard
 

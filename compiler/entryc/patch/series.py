@@ -25,6 +25,13 @@ class Code(Edit):
     symbol: str
     paths: tuple[str, ...]
     known: tuple[str, ...]
+    first: str = ""                             # only a part of the symbol's lines gives way: from this one
+    last: str = ""                              # to this one
+
+    @property
+    def made(self) -> str:
+        """Which of the texts that the paths become: that of the symbol, or for a part, that which its first path begins."""
+        return self.paths[0] if self.first else self.symbol
 
 
 @dataclass(frozen=True)
@@ -115,5 +122,7 @@ def _edit(row: dict[str, Any]) -> Edit:
         right = isinstance(value, tuple) and all(isinstance(v, str) for v in value) if types[name].startswith("tuple") else type(value).__name__ == types[name]
         if not right:
             raise TypeError(f"{name} = {value!r}")
+    if bool(values.get("first")) != bool(values.get("last")):
+        raise KeyError("first without last, or last without first")
     edit: Edit = kind(**values)
     return edit

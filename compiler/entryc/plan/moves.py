@@ -166,6 +166,9 @@ class Moves:
         others = [r for r, v in m.regs.items() if v == value and r != register]
         return not others and value not in m.cells.values() and value not in m.slots.values()
 
+    def decision(self, kind: str, span: Span, about: set[str] | None) -> None:
+        raise NotImplementedError
+
     # ---- moves ----
 
     def set(self, step: Set) -> None:
@@ -319,6 +322,10 @@ class Moves:
         m, stack = self.machine, self.spec.stacks[step.stack]
         if m.stack == step.stack:
             self.error("E313", f"the stack is {step.stack} here already: nothing asks for this step", step.span, "remove it")
+            return
+        if (text := self.whole.get(f"stack = {step.stack}")) is not None:
+            self.emit(step, [(text, ())])       # what the target does where the frame asks for another stack; the ordinary way stays on this one
+            self.decision(step.stack, step.span, None)
             return
         if not isinstance(stack.top, CellRef):
             self.error("E320", f"nothing says where the top of stack '{stack.name}' is found", stack.span, f"write: stack {stack.name} top MEMORY.CELL …")

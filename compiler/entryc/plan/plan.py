@@ -16,6 +16,7 @@ from ..source.text import Span
 from .code import AlignLine, Code, DecisionSite, Insn, LabelLine, Line, Moment, OrgLine
 from .moves import Piece, Transfer, local_label
 from .select import find
+from .shared import shared_tails
 from .values import UNKNOWN, Machine, Value, after_effects, join
 from .walk import Walker
 
@@ -46,7 +47,7 @@ def plan_spec(spec: Spec, collector: Collector | None = None, whole: Mapping[str
         if count < declared.most and only is None:
             collector.error("E353", f"{declared.most} decisions of kind '{kind}' are declared, {count} stand in assembly", declared.span, "lower the ceiling")
     collector.stop_if_failed()
-    lines = _merge(spec, per_configuration, collector)
+    lines = shared_tails(spec, _merge(spec, per_configuration, collector), collector)
     collector.stop_if_failed()
     return Code(spec.arch, lines, decisions, _moments(spec, found))
 
@@ -142,9 +143,9 @@ class _Planner:
             waiting.remove(ready)
             done.add(ready.name)
             sources = self.arrivals.get(ready.name, [])
-            if not sources:
+            if not sources and self.only is None:
                 continue
-            piece = self.walker.walk(ready, self._joined(ready, sources))
+            piece = self.walker.walk(ready, self._joined(ready, sources) if sources else _from_c(self.spec, ready))
             self.planned[ready.name] = piece
             self._note(piece)
 
@@ -214,7 +215,7 @@ class _Planner:
             self._body(arm, numbered)
 
     def _go(self, target: str, numbered: bool, piece: Piece) -> None:
-        if target not in self.placed and not numbered:
+        if target not in self.placed and target in self.planned and not numbered:
             self.placed.add(target)
             self.out += self._label(target, "exit")
             self._body(self.planned[target], False)
@@ -334,6 +335,18 @@ def _arrival_stack(spec: Spec, configuration: Configuration, machine: Machine, p
         machine.regs[sp] = UNKNOWN
 
 
+def _under_contract(spec: Spec, machine: Machine) -> Machine:
+    """States and flag places as contract c has them."""
+    machine.states = dict.fromkeys(spec.states)
+    machine.places = dict.fromkeys(spec.arch.places)
+    for need in spec.contracts["c"]:
+        if need.subject in machine.states:
+            machine.states[need.subject] = str(need.value)
+        elif need.subject in machine.places:
+            machine.places[need.subject] = int(need.value)
+    return machine
+
+
 def _routine(spec: Spec, path: Path) -> Machine:
     """A C function calls: contract c holds, the frame's address is the first argument."""
     arch = spec.arch
@@ -346,13 +359,7 @@ def _routine(spec: Spec, path: Path) -> Machine:
             machine.regs[register.name] = Value("slot", register.name)
     if path.frame is not None:
         machine.regs[arch.abi.args[0]] = Value("frame", path.frame)
-    machine.states = dict.fromkeys(spec.states)
-    machine.places = dict.fromkeys(arch.places)
-    for need in spec.contracts["c"]:
-        if need.subject in machine.states:
-            machine.states[need.subject] = str(need.value)
-        elif need.subject in machine.places:
-            machine.places[need.subject] = int(need.value)
+    _under_contract(spec, machine)
     machine.stack = "interrupted"
     if path.arguments:
         machine.below = arch.abi.return_address
@@ -364,6 +371,19 @@ def _routine(spec: Spec, path: Path) -> Machine:
                 machine.regs[name] = UNKNOWN
     elif path.resumed is not None:
         machine.below = 0
+    return machine
+
+
+def _from_c(spec: Spec, path: Path) -> Machine:
+    """What goes to a path is not planned: C has left a whole frame at the stack pointer, and its contract holds."""
+    machine = _under_contract(spec, Machine(origin=path.origin, regs=dict.fromkeys(spec.arch.registers, UNKNOWN)))
+    stacks = [str(n.value) for n in spec.contracts["c"] if n.subject == "stack"]
+    machine.origin = path.origin or "any"
+    machine.stack = stacks[0] if stacks and path.origin == "user" else "interrupted"
+    if path.frame is not None:
+        frame = spec.frames[path.frame]
+        machine.frame, machine.below = frame.name, frame.size
+        machine.slots = {name: Value("slot", name) for name in frame.slots}
     return machine
 
 

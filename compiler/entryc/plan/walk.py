@@ -13,6 +13,7 @@ from ..model.expr import walk as tree
 from ..model.spec import Configuration, Frame, Path, Spec
 from ..model.steps import (
     Adopt,
+    Assert,
     Call,
     Clear,
     Do,
@@ -136,6 +137,8 @@ class Walker(Frames):
             self.do_inline(step) if step.op in self.spec.inlines else self.do(step)
         elif isinstance(step, Drop):
             self.drop(step)
+        elif isinstance(step, Assert):
+            self.stop_unless(step)
         elif isinstance(step, Adopt):
             self.adopt(step)
         elif isinstance(step, Reframe):
@@ -145,6 +148,21 @@ class Walker(Frames):
             self.inside, self.around = (*self.inside, f"{step.span.line}.{step.span.column}"), self.around | step.guard
             self.steps(self.spec.paths[step.path].steps)
             self.inside, self.around = outer, around
+
+    def stop_unless(self, step: Assert) -> None:
+        """On when the condition holds, else an instruction that stops."""
+        self.labels["assert"] = self.labels.get("assert", 0) + 1
+        label = f".L{self.path.name}_asserted" + (f"_{self.labels['assert']}" if self.labels["assert"] > 1 else "")
+        known = len(self.collector.findings)
+        code = branch(self.arch, rebuild(step.condition, lambda e: self.interrupted_word(step, e)), label)
+        stop = next((f for f in self.arch.forms.values() if "asserts" in f.traits), None)
+        if len(self.collector.findings) > known:
+            return
+        if code is None or stop is None:
+            raise NoForm(f"{self.arch.name} has no test for {show(step.condition)}")
+        self.emit(step, code[:1], "assert " + show(step.condition))
+        self.emit(step, [*code[1:], (stop, ())])
+        self.lines.append(LabelLine(label, "local", step.guard | self.around))
 
     # ---- C ----
 
@@ -379,7 +397,28 @@ class Walker(Frames):
             return self.spec.boundaries[ANYWHERE].arrive
         return self.spec.arrive.get(origin, ())
 
+    def exit_by_origin(self, step: ExitTo) -> None:
+        """To user mode or to the kernel, as the frame says."""
+        known = len(self.collector.findings)
+        condition = self.arch.origin
+        test = rebuild(condition, lambda e: self.interrupted_word(step, e)) if condition is not None else None
+        if len(self.collector.findings) > known:
+            return
+        kernel = Binary({"ne": "eq", "eq": "ne"}[test.op], test.a, test.b) if isinstance(test, Binary) and test.op in ("ne", "eq") else None
+        code = branch(self.arch, kernel, local_label(step.targets[1])) if kernel is not None else None
+        if code is None:
+            raise NoForm(f"{self.arch.name} has no test for who was interrupted")
+        self.emit(step, code[:1], "to the kernel?")
+        self.emit(step, code[1:])
+        self.decision("origin", step.span, None)
+        for target in step.targets:
+            self.transfers.append(Transfer(target, self.machine.copy(), step.span))
+        self.ended, self.end = step.targets[0], self.unwound()
+
     def exit_to(self, step: ExitTo) -> None:
+        if step.by_origin:
+            self.exit_by_origin(step)
+            return
         if not step.by_method:
             self.transfers.append(Transfer(step.targets[0], self.machine, step.span))
             self.ended, self.end = step.targets[0], self.unwound()

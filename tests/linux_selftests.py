@@ -1,0 +1,74 @@
+"""The kernel's own tests of its entry code, tools/testing/selftests/x86, on two kernels, and what differs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import linux_boot as L
+
+PROGRAMS = 48
+SECONDS = 1500                                  # a machine that hangs, not one that is slow
+NUMBERS = re.compile(r"(0x)+[0-9a-f]+|\b[0-9a-f]{6,}\b|\d+")
+Results = dict[tuple[str, str], set[str]]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What the second kernel does differently: answers by (round, program), complaints that the first one does not have; and what both say."""
+
+    different: dict[str, list[str]]
+    complaints: list[str]
+    passed: int                                 # programs that ended well on the second one, in all rounds
+    known: list[str]                            # bugs and vulnerabilities, as both kernels name them
+
+
+def archive(folder: Path, tree: Path) -> Path:
+    """All programs, of 64 and of 32 bits, as the kernel's Makefile makes them, without shared libraries."""
+    programs = folder / "x86"
+    programs.mkdir()
+    done = subprocess.run(["make", "-C", str(tree / "tools" / "testing" / "selftests" / "x86"), "-j2", f"OUTPUT={programs}",
+                           "CC=gcc -static -w -idirafter /usr/include/x86_64-linux-gnu", "all"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    init = L.compiled(folder, Path(__file__).parent / "linux" / "selftests.c")
+    files = sorted(programs.iterdir())
+    assert len(files) == PROGRAMS, [f.name for f in files]
+    return L.initramfs(folder / "init.cpio", {"init": init, **{f"tests/{f.name}": f for f in files}})
+
+
+def results(lines: Sequence[str]) -> Results:
+    """What each program said in each round, numbers aside, and how it ended."""
+    out: Results = {}
+    for line in lines:
+        found = re.match(r"(SAYS|ENDS) (\d+) (\S+) (.*)", line)
+        if found is not None:
+            kind, turn, name, text = found.groups()
+            out.setdefault((turn, name), set()).add(NUMBERS.sub("#", text) if kind == "SAYS" else f"ended with {text}")
+    return out
+
+
+def complaints(lines: list[str]) -> set[str]:
+    return {NUMBERS.sub("#", re.sub(r"^\[ *[\d.]+\] ", "", line)) for line in L.trouble(lines)}
+
+
+def compare(kernels: Sequence[Path], init: Path, model: str, append: str) -> Compared:
+    """Boot both, side by side, with two CPUs each: tests that move between CPUs do. AssertionError when one does not come to the end."""
+    said = [init.with_name(f"said.{index}") for index in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        consoles = list(pool.map(lambda kernel, file: L.booted(kernel, init, model, append, cpus=2, memory=512, seconds=SECONDS, second=file), kernels, said))
+    stock, other = ([line.strip("\r") for line in file.read_text("utf-8", "replace").split("\n")] for file in said)
+    for lines, console in zip((stock, other), consoles, strict=True):
+        assert L.values(lines, "DONE") == {"programs": PROGRAMS}, "\n".join([*lines[-10:], *console[-30:]])
+    wanted, found = results(stock), results(other)
+    assert len(found) == 2 * PROGRAMS
+    different = {" ".join(key): sorted(wanted.get(key, set()) ^ found.get(key, set())) for key in wanted.keys() | found.keys()
+                 if wanted.get(key) != found.get(key)}
+    known = [[line.removeprefix("KNOWS ") for line in lines if line.startswith("KNOWS ")] for lines in (stock, other)]
+    if known[0] != known[1]:
+        different["weaknesses"] = sorted(set(known[0]) ^ set(known[1]))
+    ended = {turn: {name for (t, name), texts in found.items() if t == turn and "ended with 0" in texts} for turn in ("1", "2")}
+    return Compared(different, sorted(complaints(consoles[1]) - complaints(consoles[0])), len(ended["1"] & ended["2"]), known[1])
