@@ -20,11 +20,12 @@ from ..patch.apply import apply_series
 from ..patch.cover import cover
 from ..patch.dialect import Dialect, load_dialect
 from ..patch.kernel_c import KernelC
-from ..patch.kernel_code import plan_kernel_code
+from ..patch.kernel_code import plan_kernel_code, together
 from ..patch.kernel_text import KernelText
 from ..patch.mail import Sender, mbox
 from ..patch.proof import load_proof
-from ..patch.series import Code, load_series
+from ..patch.series import Array, Code, Macro, load_series
+from ..patch.stubs import Stubs
 from ..patch.tree import open_tree, refused
 from ..resources import filled
 from ..source.finding import Collector
@@ -82,10 +83,15 @@ def made(path: Path, spec: Spec) -> list[str] | None:
     if dialect is None or not beside.exists():
         return None
     texts = _Texts(spec, dialect)
-    codes = [edit for step in load_series(beside).steps for edit in step.edits if isinstance(edit, Code)]
-    for edit in codes:
-        texts.code(edit.paths, edit.made)
-    return [edit.symbol for edit in codes]
+    out = []
+    for edit in (edit for step in load_series(beside).steps for edit in step.edits):
+        if isinstance(edit, Code):
+            texts.code(edit.paths, edit.made)
+        elif isinstance(edit, Macro | Array):
+            texts.stubs(edit)
+        if isinstance(edit, Code | Macro | Array):
+            out.append(edit.macro if isinstance(edit, Macro) else edit.symbol)
+    return out
 
 
 class _Texts:
@@ -96,17 +102,28 @@ class _Texts:
         self.made: dict[tuple[str, ...], dict[str, list[str]]] = {}
 
     def code(self, paths: tuple[str, ...], symbol: str) -> list[str]:
-        if paths not in self.made:
-            unknown = [name for name in paths if name not in self.spec.paths]
-            if unknown:
-                raise refused("E384", f"the series names the path {unknown[0]}, which the spec does not have")
-            collector = Collector()
-            planned = plan_kernel_code(self.spec, self.dialect, paths, collector)
-            self.made[paths] = KernelText(self.spec, self.dialect, planned, collector, self.digest).symbols()
-            collector.stop_if_failed()
-        if symbol not in self.made[paths]:
+        texts = self.symbols(paths)
+        if symbol not in texts:
             raise refused("E384", f"the series wants the code of {symbol}, which the spec does not make")
-        return self.made[paths][symbol]
+        return texts[symbol]
+
+    def symbols(self, paths: tuple[str, ...]) -> dict[str, list[str]]:
+        """The text of paths that are planned together. A called path is planned with all that go through it."""
+        unknown = [name for name in paths if name not in self.spec.paths]
+        if unknown:
+            raise refused("E384", f"the series names the path {unknown[0]}, which the spec does not have")
+        wanted = tuple(sorted(together(self.spec, paths)))
+        if wanted not in self.made:
+            collector = Collector()
+            planned = plan_kernel_code(self.spec, self.dialect, wanted, collector)
+            self.made[wanted] = KernelText(self.spec, self.dialect, planned, collector, self.digest).symbols()
+            collector.stop_if_failed()
+        return self.made[wanted]
+
+    def stubs(self, edit: Macro | Array) -> list[str]:
+        """Text that entry points share; all of them lead to one called path."""
+        made = Stubs(self.spec, self.dialect, self.symbols((edit.through,)), KernelText.origin_line(self.dialect, self.digest))
+        return made.macro(edit) if isinstance(edit, Macro) else made.array(edit)
 
     def choice(self, name: str, counted: bool) -> list[str]:
         if name not in self.spec.choices:

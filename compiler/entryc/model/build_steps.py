@@ -58,6 +58,10 @@ class _Scope:
     frame: str | None
     bindings: dict[str, str]
 
+    def bound(self, name: str) -> str:
+        """What a name of the body stands for."""
+        return self.bindings.get(name, name)
+
 
 def build(context: Context, items: list[tuple[SourceFile, Node]]) -> None:
     """Add all paths to the spec, in the order written; references between them are checked at the end."""
@@ -199,7 +203,8 @@ class _Steps:
         frame = names[1] if len(names) > 1 else None
         if frame is not None:
             self.context.known(self.spec.frames, frame, span, "frame")
-        self._put(Path(names[0], "path", self.steps(trees(node, "body")[0], guard, _Scope(frame, {})), guard, span, frame=frame))
+        self._put(Path(names[0], "path", self.steps(trees(node, "body")[0], guard, _Scope(frame, {})), guard, span, frame=frame,
+                       called=bool(tokens(node, "CALLED"))))
 
     def _exit(self, node: Node) -> None:
         names = [str(t) for t in tokens(node, "NAME")]
@@ -310,14 +315,14 @@ class _Steps:
         if kind in ("call", "jump"):
             return self._call(node, guard, span, scope)
         if kind == "goto":
-            return Goto(span, guard, str(tokens(node, "NAME")[0]))
+            return Goto(span, guard, scope.bound(str(tokens(node, "NAME")[0])))
         if kind == "do":
             known = {**{n: o.guard for n, o in self.spec.ops.items()}, **{n: o.guard for n, o in self.spec.inlines.items() if not o.using and not o.keeping}}
             for token in tokens(node, "NAME"):
                 self.context.known(known, str(token), self.context.span(token), "op")
             return [Do(span, guard | known[str(t)], str(t)) for t in tokens(node, "NAME") if str(t) in known]
         if kind == "through":
-            return Through(span, guard, str(tokens(node, "NAME")[0]))
+            return Through(span, guard, scope.bound(str(tokens(node, "NAME")[0])))
         if kind == "assertion":
             return Assert(span, guard, self.context.expr(next(c for c in trees(node) if c.data not in ("guard", "guard_not"))))
         if kind == "room":
@@ -426,7 +431,7 @@ class _Steps:
 
     def _call(self, node: Node, guard: Guard, span: Span, scope: _Scope) -> Step | None:
         names = [str(t) for t in tokens(node, "NAME")]
-        callee = scope.bindings.get(names[0], names[0])
+        callee = scope.bound(names[0])
         contract = names[1] if len(names) > 1 else "c"
         self.context.known(self.spec.contracts, contract, span, "contract")
         arguments = tuple(self.context.expr(a) for a in trees(node) if a.data not in ("binds", "binds_choice", "binds_moved", "setting", "guard", "guard_not"))

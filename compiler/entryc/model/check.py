@@ -393,6 +393,8 @@ def _described(spec: Spec, collector: Collector) -> None:
     for path in spec.paths.values():
         if path.placed:
             rows.append(("a place of an entry point", path.span))
+        if path.called:
+            rows.append(("a path that is called", path.span))
         for step in flat_steps(path.steps):
             if isinstance(step, (Room, Assert)):
                 rows.append((f"'{type(step).__name__.lower()}'", step.span))

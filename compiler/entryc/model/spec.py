@@ -183,6 +183,7 @@ class Path:
     arguments: tuple[str, ...] = ()             # routine: what C passes, when that is no frame
     changes: tuple[str, ...] = ()               # routine: registers of user mode that are others afterwards
     resumed: str | None = None                  # routine: the frame whose return leads here, in place of a C function
+    called: bool = False                        # path: it stands once, is called, and gives back where the frame is
 
     @property
     def number(self) -> int | None:

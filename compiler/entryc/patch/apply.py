@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from . import c_source
-from .assembly import fingerprint, part_of
-from .dialect import Dialect, symbol_region
-from .series import Choice, Code, Edit, Insert, New, Patch, Series
+from .assembly import fingerprint
+from .dialect import Dialect, Replaced, region_of
+from .series import Array, Choice, Code, Edit, Insert, Macro, New, Patch, Remove, Series
 from .tree import Tree, refused
 
 AGAIN = "the series was applied to this tree: entryc verify --object shows whether it still holds"
@@ -19,6 +19,9 @@ class Maker(Protocol):
 
     def code(self, paths: tuple[str, ...], symbol: str) -> list[str]:
         """Assembly of a symbol."""
+
+    def stubs(self, edit: Macro | Array) -> list[str]:
+        """What stands in a macro, or a whole table of stubs."""
 
     def choice(self, name: str, counted: bool) -> list[str]:
         """A C function."""
@@ -47,6 +50,10 @@ def apply_series(series: Series, tree: Tree, dialect: Dialect, maker: Maker) -> 
 def _applied(text: str, edit: Edit, tree: Tree, dialect: Dialect, maker: Maker) -> str:
     if isinstance(edit, Code):
         return _code(text, edit, dialect, maker.code(edit.paths, edit.made))
+    if isinstance(edit, Macro | Array):
+        return _code(text, edit, dialect, maker.stubs(edit))
+    if isinstance(edit, Remove):
+        return _code(text, edit, dialect, [])
     if isinstance(edit, Choice):
         return _choice(text, edit, maker)
     if isinstance(edit, Insert):
@@ -62,17 +69,18 @@ def _known(found: str, known: tuple[str, ...], what: str) -> None:
         raise refused("E385", f"{what} is not the code that this series replaces: its logic was changed (fingerprint {found})", LOOK)
 
 
-def _code(text: str, edit: Code, dialect: Dialect, new: list[str]) -> str:
+def _code(text: str, edit: Replaced, dialect: Dialect, new: list[str]) -> str:
     lines = text.split("\n")
-    region = symbol_region(lines, edit.symbol, dialect)
-    if region is not None and edit.first:
-        region = part_of(lines, region, edit.first, edit.last)
+    what = edit.macro if isinstance(edit, Macro) else edit.symbol
+    region = region_of(lines, edit, dialect)
     if region is None:
-        raise refused("E385", f"{edit.file} has no code of {edit.symbol}, or more than one piece of it", "the tree is not what this series knows")
+        raise refused("E385", f"{edit.file} has no code of {what}, or more than one piece of it", "the tree is not what this series knows")
     found = fingerprint("\n".join(lines[region.first:region.last]))
     if found == fingerprint("\n".join(new)):
-        raise refused("E386", f"{edit.symbol} in {edit.file} is what the spec gives already", AGAIN)
-    _known(found, edit.known, f"{edit.symbol} in {edit.file}")
+        if found in edit.known:
+            return text                         # what was written by hand is what the spec gives
+        raise refused("E386", f"{what} in {edit.file} is what the spec gives already", AGAIN)
+    _known(found, edit.known, f"{what} in {edit.file}")
     return "\n".join([*lines[:region.first], *new, *lines[region.last:]])
 
 

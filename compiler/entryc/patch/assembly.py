@@ -31,6 +31,13 @@ def part_of(lines: list[str], region: Region, first: str, last: str) -> Region |
     return Region(region.first + inside.first, region.first + inside.last) if inside is not None else None
 
 
+def macro_region(lines: list[str], name: str) -> Region | None:
+    """What stands between the line that begins an assembler macro and the one that ends it; None: not exactly one."""
+    starts = [i for i, line in enumerate(lines) if _code(line).split()[:2] == [".macro", name]]
+    ends = [i for i, line in enumerate(lines) if starts and i > starts[0] and _code(line) == ".endm"]
+    return Region(starts[0] + 1, ends[0]) if len(starts) == 1 and ends else None
+
+
 def _code(line: str) -> str:
     """A line without a comment at its end."""
     return line.split("/*")[0].split("//")[0].strip()

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from ..model.spec import Spec
 from .assembly import logic
-from .dialect import Dialect, symbol_region
+from .dialect import Dialect, Replaced, region_of
 from .mail import counts, paragraphs, stat
 from .proof import Proof
-from .series import Code, Patch, Series
+from .series import Macro, Patch, Series
 from .tree import Tree
 
 
@@ -23,7 +23,7 @@ class Size:
 
 
 def size_of(text: str, dialect: Dialect) -> Size:
-    lines = logic(text).split("\n")
+    lines = [line for line in logic(text).split("\n") if line]
     marks = tuple(dialect.branches)
     return Size(len(lines), sum(any(word in marks for word in line.replace('"', " ").replace(";", " ").split()) for line in lines))
 
@@ -32,13 +32,13 @@ def sizes(patches: Sequence[Patch], dialect: Dialect) -> list[tuple[str, str, Si
     """For each symbol that gives way: file, symbol, before, after."""
     out = []
     for patch in patches:
-        for row in (e for e in patch.step.edits if isinstance(e, Code)):
+        for row in (e for e in patch.step.edits if isinstance(e, Replaced)):
             texts = []
             for text in patch.changes[row.file]:
                 lines = text.split("\n")
-                region = symbol_region(lines, row.symbol, dialect)
+                region = region_of(lines, row, dialect)
                 texts.append("\n".join(lines[region.first:region.last]) if region is not None else "")
-            out.append((row.file, row.symbol, size_of(texts[0], dialect), size_of(texts[1], dialect)))
+            out.append((row.file, row.macro if isinstance(row, Macro) else row.symbol, size_of(texts[0], dialect), size_of(texts[1], dialect)))
     return out
 
 

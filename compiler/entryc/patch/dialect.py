@@ -11,7 +11,10 @@ from ..model.arch import Form
 from ..model.spec import Spec
 from ..resources import templates
 from ..source.text import Span
-from .assembly import Region, region_between
+from .assembly import Region, macro_region, part_of, region_between
+from .series import Array, Code, Macro, Remove
+
+Replaced = Code | Macro | Array | Remove         # edits that put assembly in place of assembly
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,12 @@ class Dialect:
     branches: tuple[str, ...]                   # mnemonics of conditional branches
     ops: Mapping[str, Mapping[str, str]]        # op, or STATE = VALUE -> text, inside
     jumps: Mapping[str, str]                    # label -> how a jump to it is written, where that is special
+    slots: Mapping[str, str]                    # what the kernel calls the offset of a slot
+    symbols: Mapping[str, str]                  # what the kernel calls a place that has another name in the spec
 
     def whole(self, spec: Spec) -> dict[str, Form]:
         """The ops and changes of state that are one line of text, as forms without effects."""
-        return {name: whole_form(spec, name, row["text"]) for name, row in self.ops.items()}
+        return {name: whole_form(spec, name, row["text"], row.get("does", "")) for name, row in self.ops.items()}
 
 
 def load_dialect(spec: Spec) -> Dialect | None:
@@ -56,14 +61,26 @@ def load_dialect(spec: Spec) -> Dialect | None:
     return Dialect(data["lines"], data["hints"], data["landing"], features, data["forms"], data["cells"], data["constants"],
                    {k: v for k, v in data["c"].items() if isinstance(v, str)}, data["c"].get("parameter", {}), data.get("clauses", {}),
                    {name: tuple(rows) for name, rows in data.get("unless", {}).items()},
-                   tuple(data["count"]["branches"]), data["ops"], data.get("jumps", {}))
+                   tuple(data["count"]["branches"]), data["ops"], data.get("jumps", {}), data.get("slots", {}), data.get("symbols", {}))
 
 
-def whole_form(spec: Spec, name: str, text: str) -> Form:
-    """A text with operands in braces as an instruction form: operands are general registers or the stack pointer."""
+def whole_form(spec: Spec, name: str, text: str, does: str) -> Form:
+    """A text with operands in braces as an instruction form: operands are general registers or the stack pointer, or the place of the frame.
+
+    `does`: changes of state that the text makes itself, "a = b, c = d", which the op needs.
+    """
     kinds = next(p for f in spec.arch.forms.values() for p in f.params.values() if {k.name for k in p} == {"gpr", "sp"})
     parts = [piece.partition("}")[0] for piece in text.split("{")[1:]]
-    return Form(f"whole {name}", dict.fromkeys(parts, kinds), "whole", text, {}, (), (), frozenset(), "", Span(spec.source, 1, 1, 1, 2))
+    traits = frozenset(part.strip() for part in does.split(",") if part.strip())
+    return Form(f"whole {name}", dict.fromkeys(parts, kinds), "whole", text, {}, (), (), traits, "", Span(spec.source, 1, 1, 1, 2))
+
+
+def region_of(lines: list[str], edit: Replaced, dialect: Dialect) -> Region | None:
+    """The lines that give way; None: they are not there, or more than once."""
+    if isinstance(edit, Macro):
+        return macro_region(lines, edit.macro)
+    region = symbol_region(lines, edit.symbol, dialect)
+    return part_of(lines, region, edit.first, edit.last) if region is not None and isinstance(edit, Code) and edit.first else region
 
 
 def symbol_region(lines: list[str], symbol: str, dialect: Dialect) -> Region | None:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ..model.spec import Configuration, Spec
-from ..model.steps import flat_steps
+from ..model.steps import Through, flat_steps
 from ..plan.code import Code
-from ..plan.plan import plan_spec
+from ..plan.plan import leading_to, plan_spec
 from ..source.finding import Collector
 from .dialect import Dialect
 
@@ -21,6 +21,18 @@ class KernelCode:
 
     code: Code
     words: dict[int, str]
+
+
+def together(spec: Spec, names: Iterable[str]) -> tuple[str, ...]:
+    """Paths, with all that has to be planned with them: what leads to a called one, and the called ones that those go through."""
+    out = dict.fromkeys(names)
+    for name in (todo := list(out)):
+        path = spec.paths[name]
+        through = [s.path for s in flat_steps(path.steps) if isinstance(s, Through) and spec.paths[s.path].called]
+        more = [n for n in (*(leading_to(spec, name) if path.called else ()), *through) if n not in out]
+        out.update(dict.fromkeys(more))
+        todo += more
+    return tuple(out)
 
 
 def plan_kernel_code(spec: Spec, dialect: Dialect, paths: Iterable[str], collector: Collector) -> KernelCode:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from ..model.arch import Arch
-from ..model.spec import Spec
+from ..model.spec import Path, Spec
 from ..model.surroundings import Guard
+from ..plan.calls import RETURN
 from ..plan.code import Insn, LabelLine, Line
 from ..source.finding import Collector
 from .dialect import Dialect
@@ -16,6 +17,7 @@ from .kernel_code import KernelCode
 COMMENT = 48                                    # the column of comments
 WIDTH = 100                                     # of a line with its comment
 SHORT = 3                                       # instructions that fit into one alternative
+ENDS = ("stop", "jump", "return")               # roles of what no code comes after
 
 
 class KernelText:
@@ -27,9 +29,13 @@ class KernelText:
         self.arch = spec.arch
         self.sp = spec.arch.of_kind("stack")
         self.whole_frames = {f.size for f in spec.frames.values() if {*spec.arch.gprs} <= {s.home for s in f.slots.values()} and f.hardware}
-        self.jumped = {v for line in planned.code.lines if isinstance(line, Insn) for v in line.operands if isinstance(v, str) and v.startswith(".L")}
+        self.local: set[str] = set()              # labels of the symbol at hand
+        self.jumped: set[str] = set()           # those that its code jumps to
         self.labels = 0
         self.told = ""                          # what the unwinder was told last: complete, hardware
+        self.called = False                     # the symbol at hand is a called path
+        self.in_string = False                  # names of the preprocessor cannot be used
+        self.number: int | None = None          # that of the stub at hand, in a table of them
         self.waiting: list[str] = []            # arms that stand where no code falls into them
 
     def symbols(self) -> dict[str, list[str]]:
@@ -38,7 +44,7 @@ class KernelText:
         current: list[Line] = []
         name = ""
         for line in (*self.planned.code.lines, None):
-            if line is None or (isinstance(line, LabelLine) and (line.kind == "entry" or (line.kind == "exit" and not name))):
+            if line is None or (isinstance(line, LabelLine) and (line.kind == "entry" or (line.kind == "exit" and (not name or self.apart(line, current))))):
                 if name:
                     out[name] = self.symbol(name, current)
                 name, current = (line.name, []) if line is not None else ("", [])
@@ -46,10 +52,24 @@ class KernelText:
                 current.append(line)
         return out
 
+    def apart(self, label: LabelLine, before: Sequence[Line]) -> bool:
+        """Is this a path of its own: no code falls into it?"""
+        last = next((line for line in reversed(before) if isinstance(line, Insn)), None)
+        return self.spec.paths[label.name].kind == "path" and last is not None and (last.form.role in ENDS or last.form.name == f"whole {RETURN}")
+
     def symbol(self, name: str, lines: Sequence[Line]) -> list[str]:
         texts = self.dialect.lines
         path = self.spec.paths[name]
-        self.told, self.labels, self.waiting = "", 0, []
+        self.told, self.labels, self.waiting, self.called = "", 0, [], path.called
+        self.number = path.number if path.placed is not None else None
+        self.local = {line.name for line in lines if isinstance(line, LabelLine)}
+        self.jumped = {v for line in lines if isinstance(line, Insn) for v in line.operands if isinstance(v, str) and v.startswith(".L")}
+        if path.called:
+            self.told = "called"
+            start = [texts["entry"].format(name=name), self.origin(), "\t" + texts["after_label"], "\t" + self.dialect.hints["called"], ""]
+            return [*start, *_spaced(self.runs(name, list(self.shown(lines)))), texts["end"].format(name=name)]
+        if path.number is not None or (path.kind == "path" and path.frame is None):
+            return [*self.stub_start(path), *self.stub(name, list(self.shown(lines)))]
         if path.kind == "path":
             start = [texts["entry_local"].format(name=name), self.origin(), "\t" + self.dialect.hints["complete"]]
             self.told = "complete"
@@ -65,9 +85,39 @@ class KernelText:
             out += ["\t" + self.dialect.landing[self.spec.landing[0]], ""]
         return [*out, *self.runs(name, list(self.shown(lines))), texts["end"].format(name=name)]
 
+    def stub(self, name: str, lines: list[Line]) -> list[str]:
+        """The code of a vector up to where it goes on. Words that are pushed again and again make room: what the CPU saved lies below them then."""
+        out: list[str] = []
+        for _, rows in groupby(lines, key=lambda line: line if isinstance(line, Insn) else id(line)):
+            run = list(rows)
+            first = run[0]
+            if len(run) == 1 or not isinstance(first, Insn) or first.unwound is None:
+                out += self.runs(name, run)
+                continue
+            above = _number(first.unwound.below - self.hardware_bytes(), self.arch.word_bytes)
+            out += _lines(self.dialect.lines["again"].format(count=len(run), insn=self.insn(first)))
+            out.append("\t" + self.dialect.hints["hardware_above"].format(offset=above))
+        return out
+
+    def stub_start(self, path: Path) -> list[str]:
+        """What stands in front of the code of a vector, or of what several vectors go on with: only the hardware frame is there, and a word more."""
+        hints = self.dialect.hints
+        if path.placed is not None:
+            hint = hints["placed"]
+        elif path.number is None or (path.event is not None and path.event.pushes_error(path.number)):
+            hint = hints["vector_with_word"]
+        else:
+            hint = hints.get(f"vector_{path.number}", hints["vector"])
+        landing = self.dialect.landing[self.spec.landing[0]] if self.spec.landing is not None and path.number is not None else self.dialect.lines["after_label"]
+        return ["\t" + hint, "\t" + landing]
+
     def origin(self) -> str:
         """The one comment that says where the code is from."""
-        return "\t" + self.dialect.lines["comment"].format(text=self.dialect.lines["origin"].format(digest=self.digest))
+        return self.origin_line(self.dialect, self.digest)
+
+    @staticmethod
+    def origin_line(dialect: Dialect, digest: str) -> str:
+        return "\t" + dialect.lines["comment"].format(text=dialect.lines["origin"].format(digest=digest))
 
     def exit_label(self, name: str, *remarks: str) -> list[str]:
         """C or other code comes here with a frame at the stack pointer."""
@@ -86,6 +136,12 @@ class KernelText:
             guard, run = runs[index]
             other = runs[index + 1] if index + 1 < len(runs) else None
             if other is not None and len(guard) == 1 and other[0] == frozenset((f, not on) for f, on in guard):
+                if self.is_short(run) and self.is_short(other[1]):
+                    (feature, wanted), = guard
+                    on, off = (self.quoted(rows) for rows in ((run, other[1]) if wanted else (other[1], run)))
+                    out.append("\t" + self.dialect.lines["alternative"].format(off=off, on=on, feature=self.dialect.features[feature].name))
+                    index += 2
+                    continue
                 out += self.arms(name, *(run, other[1]) if next(iter(guard))[1] else (other[1], run), feature=next(iter(guard))[0])
                 index += 2
                 continue
@@ -147,8 +203,8 @@ class KernelText:
             return []
         (feature, wanted), = guard
         row = self.dialect.features[feature]
-        if len(lines) <= SHORT and not any(self.asks(line) for line in insns) and len(insns) == len(lines):
-            text = "; ".join(self.insn(line) for line in insns)
+        if self.is_short(lines):
+            text = self.quoted(lines)
             off, on = ("", text) if wanted else (text, "")
             return ["\t" + self.dialect.lines["alternative"].format(off=off, on=on, feature=row.name)]
         self.labels += 1
@@ -161,6 +217,17 @@ class KernelText:
         if any(self.sets_sp(line) for line in insns):
             out.append("\t" + self.dialect.hints["none"])
         return _under(row.option, out)
+
+    def is_short(self, lines: list[Line]) -> bool:
+        """Do these fit into one alternative?"""
+        return len(lines) <= SHORT and all(isinstance(line, Insn) and not self.asks(line) for line in lines)
+
+    def quoted(self, lines: list[Line]) -> str:
+        """Instructions inside a string, where names of the preprocessor mean nothing."""
+        self.in_string = True
+        out = "; ".join(self.insn(line) for line in lines if isinstance(line, Insn))
+        self.in_string = False
+        return out
 
     def asks(self, line: Insn) -> bool:
         """A macro that asks for the feature itself."""
@@ -179,7 +246,7 @@ class KernelText:
                 return ["", *self.label(line.name)]
             return [f"{line.name}:"]
         assert isinstance(line, Insn)
-        out = []
+        out = self.around_return(line) if self.called else []
         if not self.told and line.unwound is not None and self.is_complete(line):
             self.told = "complete"
             out.append("\t" + self.dialect.hints["complete"])
@@ -188,18 +255,37 @@ class KernelText:
             out.append("\t" + self.dialect.hints["hardware"])
         if line.form.role == "whole":
             row = self.dialect.ops[line.form.name.removeprefix("whole ")]
-            text = row.get("inside", row["text"]) if inside else row["text"]
-            values = {name: self.arch.registers[str(v)].text for name, v in zip(line.form.params, line.operands, strict=True)}
+            text = row.get("inside", row["text"]) if inside else row.get("called", row["text"]) if self.called else row["text"]
+            values = {name: str(v) if isinstance(v, int) else self.arch.registers[v].text for name, v in zip(line.form.params, line.operands, strict=True)}
             return [*out, *_lines(text.format(**values))]
         if line.form.role == "jump" and line.operands[0] in self.dialect.jumps:
             return [*out, *_lines(self.dialect.jumps[str(line.operands[0])])]
-        out.append(self.commented("\t" + _tabbed(self.insn(line)), line.comment))
-        if line.form.role in ("stop", "jump", "return") and self.waiting and not inside:
+        out.append(self.commented("\t" + self.numbered(line), line.comment if line.form.role != "decide" or line.form.effects == () else ""))
+        if line.form.role in ENDS and self.waiting and not inside:
             out += self.waiting
             self.waiting = []
         if inside and self.sets_sp(line):
             out.append("\t" + self.dialect.hints["none"])
         return out
+
+    def around_return(self, line: Insn) -> list[str]:
+        """What is told in a called path, whose frame grows around the return address."""
+        if line.unwound is None:
+            return []
+        if self.told == "called" and not line.unwound.link:
+            self.told = "open"
+            return ["\t" + self.dialect.hints["hardware_above"].format(offset=_number(line.unwound.below - self.hardware_bytes(), self.arch.word_bytes)), ""]
+        if self.told == "open" and self.is_complete(line):
+            self.told = "whole"
+            return ["\t" + self.dialect.hints["complete"]]
+        if self.told == "whole" and line.unwound.link:
+            self.told = "complete"
+            return ["\t" + self.dialect.lines["framed"].format(offset=self.arch.word_bytes), ""]
+        return []
+
+    def hardware_bytes(self) -> int:
+        """What the CPU pushes, or a return pops."""
+        return max(len(f.hardware) for f in self.spec.frames.values()) * self.arch.word_bytes
 
     def is_complete(self, line: Insn) -> bool:
         """The stack pointer is at the start of a frame that has all general registers and what the CPU saves."""
@@ -221,17 +307,42 @@ class KernelText:
             if row is not None and row.get("cell") == name:
                 word = self.planned.words[int(value)]
                 values[name] = self.dialect.cells.get(word, word)
+            elif isinstance(value, int) and (slot := self.slot(line, name, value)) != "":
+                values[name] = slot
             elif isinstance(value, int):
-                values[name] = self.dialect.constants.get(line.constant, "") or _number(value, self.arch.word_bytes)
+                values[name] = (self.dialect.constants.get(line.constant, "") if not self.in_string else "") or _number(value, self.arch.word_bytes)
             elif value in self.arch.registers:
                 values[name] = value
             else:
-                values[name] = value if value.removeprefix(".L") not in self.spec.paths or self.placed(value) else value.removeprefix(".L")
+                values[name] = self.place(value)
         return _filled(self.arch, text, values)
 
-    def placed(self, label: str) -> bool:
-        """A local label of the plan."""
-        return any(isinstance(line, LabelLine) and line.name == label for line in self.planned.code.lines)
+    def slot(self, line: Insn, name: str, value: int) -> str:
+        """An offset from the stack pointer to a slot of the frame there, as the kernel writes it: by the slot's name, less that of what lies lowest."""
+        base = line.operand("b") if "b" in line.form.params else None
+        frame = next((f for f in self.spec.frames.values() if f.size in self.whole_frames), None)
+        if self.in_string or name != "o" or base != self.sp or line.unwound is None or frame is None or line.unwound.frame not in ("", frame.name) or \
+                line.form.params.keys() <= {"b", "o"}:
+            return ""
+        names = {s.offset: self.dialect.slots[s.name] for s in frame.slots.values() if s.name in self.dialect.slots}
+        lowest = frame.size - line.unwound.below
+        wanted = names.get(lowest + value, "")
+        if not wanted or (lowest > 0 and lowest not in names) or (lowest + value == 0 and line.form.role == "move"):        # that is the frame itself
+            return ""
+        if lowest == 0:
+            return wanted
+        return f"{wanted}-{names[lowest]}" if lowest > 0 else f"{wanted}+{-lowest}"
+
+    def numbered(self, line: Insn) -> str:
+        """An instruction; in a table of stubs, the one that saves the number is the same for all."""
+        if self.number is not None and line.form.role == "save" and any(isinstance(v, int) and v & 0xff == self.number for v in line.operands):
+            return self.dialect.lines["number"]
+        return _tabbed(self.insn(line))
+
+    def place(self, label: str) -> str:
+        """What the kernel calls a place: other symbols by their name, some of its own labels otherwise than the spec."""
+        other = label.removeprefix(".L")
+        return other if other in self.spec.paths and label not in self.local else self.dialect.symbols.get(label, label)
 
     def commented(self, text: str, comment: str) -> str:
         if not comment:
@@ -259,6 +370,16 @@ def _filled(arch: Arch, text: str, values: dict[str, str]) -> str:
                 out = out.replace("{" + f"{name}.{width}" + "}", view)
         else:
             out = out.replace("{" + name + "}", value)
+    return out
+
+
+def _spaced(lines: list[str]) -> list[str]:
+    """A blank line where code ends and other code begins."""
+    out: list[str] = []
+    for line in lines:
+        if (out and line.endswith(":") and out[-1].split("\t")[-1].split(" ")[0] in ("RET",)) or (out and line.endswith(":") and out[-1].startswith("\tjmp")):
+            out.append("")
+        out.append(line)
     return out
 
 

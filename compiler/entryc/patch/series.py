@@ -35,6 +35,48 @@ class Code(Edit):
 
 
 @dataclass(frozen=True)
+class Remove(Edit):
+    """The code of a symbol goes: nothing refers to it any more."""
+
+    symbol: str
+    known: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Entry points that a macro makes alike: those that fit a pattern and no arm before. `when`: how the assembler tells them ("": all others)."""
+
+    paths: tuple[str, ...]
+    when: str = ""
+    error_code: str = ""                        # only those whose error code the CPU pushed ("pushed"), or those without one ("none")
+    whole: bool = False                         # the whole code stands here, where the others stop
+
+
+@dataclass(frozen=True)
+class Macro(Edit):
+    """The lines of an assembler macro give way to what entry points of the spec have in common."""
+
+    macro: str
+    known: tuple[str, ...]
+    arms: tuple[Arm, ...]
+    through: str = ""                           # a called path: the macro has what comes before it, or from it on
+    goes_on: str = ""                           # what stands for the rest, in the former case
+    symbol: str = ""                            # the symbol that the macro makes; "": it is part of another one's code
+    lead: tuple[str, ...] = ()                  # lines before that
+
+
+@dataclass(frozen=True)
+class Array(Edit):
+    """A table of stubs, one for each vector that the spec places at its symbol."""
+
+    symbol: str
+    first: str                                  # what the kernel calls the first number
+    count: str
+    through: str                                # the called path that they lead to
+    known: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Choice(Edit):
     """What a C function does after its last call of another one gives way to a choice of the spec, which becomes a function of its own above it.
 
@@ -63,7 +105,7 @@ class New(Edit):
     template: str
 
 
-KINDS: Mapping[str, type[Edit]] = {"code": Code, "choice": Choice, "insert": Insert, "new": New}
+KINDS: Mapping[str, type[Edit]] = {"code": Code, "macro": Macro, "array": Array, "remove": Remove, "choice": Choice, "insert": Insert, "new": New}
 
 
 @dataclass(frozen=True)
@@ -113,16 +155,25 @@ def load_series(path: Path) -> Series:
 
 def _edit(row: dict[str, Any]) -> Edit:
     kind: Any = KINDS[row.pop("kind")]
+    if "arms" in row:
+        row["arms"] = [_read(Arm, dict(arm)) for arm in row["arms"]]
+    edit: Edit = _read(kind, row)
+    return edit
+
+
+def _read(kind: Any, row: dict[str, Any]) -> Any:
+    """A record from a table whose keys are its fields."""
     types = {f.name: str(f.type) for f in fields(kind)}
     unknown = set(row) - set(types)
     if unknown:
         raise KeyError(", ".join(sorted(unknown)))
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
     for name, value in values.items():
-        right = isinstance(value, tuple) and all(isinstance(v, str) for v in value) if types[name].startswith("tuple") else type(value).__name__ == types[name]
+        right = type(value).__name__ == types[name]
+        if types[name].startswith("tuple"):
+            right = isinstance(value, tuple) and all(isinstance(v, str | Arm) for v in value)
         if not right:
             raise TypeError(f"{name} = {value!r}")
-    if bool(values.get("first")) != bool(values.get("last")):
+    if kind is Code and bool(values.get("first")) != bool(values.get("last")):
         raise KeyError("first without last, or last without first")
-    edit: Edit = kind(**values)
-    return edit
+    return kind(**values)

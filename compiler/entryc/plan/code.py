@@ -25,6 +25,8 @@ class Unwound:
 
     below: int
     rules: tuple[tuple[str, int | None], ...]
+    link: bool = False                          # the word at sp is the return address of a called path; `below` counts it
+    frame: str = field(default="", compare=False)           # whose end that is; "": of what the CPU pushed
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..model.arch import Assign
-from ..model.expr import Binary, Cast, CellRef, Expr, Mem, Num, Reg, SlotRef, Unary, constant, is_constant, show
+from ..model.expr import Binary, Cast, CellRef, Expr, Mem, Num, NumberRef, Reg, SlotRef, SymbolRef, Unary, constant, is_constant, rebuild, show
 from ..model.spec import Frame, Slot
 from ..model.steps import Call, Clear, ExitTo, Goto, Jump, Origin, Restore, ReturnStep, Save, Step
 from .lower import NoForm
@@ -35,6 +35,8 @@ class Frames(States):
     def source_of(self, slot: Slot, override: Expr | None, step: Save) -> Expr | None:
         """Where the value of a slot is found now; None: nothing is written (C does it)."""
         m = self.machine
+        if override is not None and m.number is not None:
+            override = rebuild(override, lambda e: Num(m.number or 0) if isinstance(e, NumberRef) else e)
         if override is not None:
             return Num(constant(override), named(override)) if is_constant(override) else self.checked_override(slot, override, step)
         if slot.source == "c":
@@ -93,14 +95,30 @@ class Frames(States):
             if slot.source == "error_code" and m.error_pushed and slot.name not in m.slots:
                 m.slots[slot.name] = Value("error")
                 wanted.remove(slot)
-        for name in overrides:
-            if name not in {s.name for s in wanted}:
+        for name in list(overrides):
+            if name in step.slots and name in step.takes and name in m.slots:
+                self.write_again(step, frame, frame.slots[name], overrides.pop(name))
+            elif name not in {s.name for s in wanted}:
                 self.error("E326", f"slot '{name}' is written already", step.span)
+        if not wanted and step.takes:
+            return
         sources: list[tuple[Slot, Expr | None]] = [(s, self.source_of(s, overrides.get(s.name), step)) for s in wanted]
-        if self.by_push:
+        if m.link:
+            self.save_around_return(step, frame, sources)
+        elif self.by_push:
             self.save_by_push(step, frame, sources)
         else:
             self.save_by_store(step, frame, sources)
+
+    def write_again(self, step: Save, frame: Frame, slot: Slot, value: Expr) -> None:
+        """A slot that is written takes something else on purpose: from a register that holds it."""
+        m = self.machine
+        wanted = Value("symbol", value.name) if isinstance(value, SymbolRef) else value_of(m, value)
+        register = m.find(wanted, "") if wanted != UNKNOWN else None
+        if register is None:
+            raise NoForm(f"no register holds {show(value)} here")
+        self.emit(step, self.lower.store(*self.slot_address(frame.name, slot.name, step.span), Reg(register)), f"{frame.name}.{slot.name}")
+        m.slots[slot.name] = wanted
 
     def record(self, slot: Slot, source: Expr | None) -> None:
         self.machine.slots[slot.name] = value_of(self.machine, source) if source is not None else UNKNOWN
@@ -140,6 +158,35 @@ class Frames(States):
                 self.emit(step, [chosen], f"{frame.name}.{slot.name}", (source.label or "") if isinstance(source, Num) else "")
                 m.below += self.word
                 self.record(slot, source)
+
+    def save_around_return(self, step: Save, frame: Frame, sources: list[tuple[Slot, Expr | None]]) -> None:
+        """The frame grows where the return address lies: a register that is saved already holds it meanwhile."""
+        m = self.machine
+        assert m.below is not None
+        if len(sources) < 2:
+            raise NoForm("a called path saves two registers or more: the return address lies where the first one goes")
+        *others, (second, held), (first, value) = sources
+        if first.offset != frame.size - m.below or second.offset + self.word != first.offset:
+            self.error("E327", f"slot '{first.name}' does not lie directly below what is saved already", step.span,
+                       "save slots from the end of the frame downwards")
+            return
+        chosen = push(self.arch, held) if isinstance(held, Reg) else None
+        if chosen is None or not isinstance(held, Reg) or not isinstance(value, Reg):
+            raise NoForm(f"slots '{second.name}' and '{first.name}' are registers that can be pushed: the return address lies where they go")
+        self.emit(step, [chosen], f"{frame.name}.{second.name}")
+        m.below += self.word
+        self.record(second, held)
+        self.emit(step, self.lower.load(held.name, self.sp, self.word), "the return address")
+        m.regs[held.name] = Value("return")
+        self.emit(step, self.lower.store(self.sp, self.word, value), f"{frame.name}.{first.name}")
+        self.record(first, value)
+        m.link = False
+        self.save_by_push(step, frame, others)
+        again = push(self.arch, held)
+        assert again is not None
+        self.emit(step, [again], "the return address")
+        m.below += self.word
+        m.link = True
 
     def save_by_store(self, step: Save, frame: Frame, sources: list[tuple[Slot, Expr | None]]) -> None:
         m = self.machine

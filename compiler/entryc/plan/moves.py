@@ -67,6 +67,8 @@ class Moves:
         self.inside: tuple[str, ...] = ()       # the steps `through PATH` around the one at hand
         self.end: Unwound | None = None         # how to unwind where the path went on elsewhere
         self.around: Guard = NONE               # their presence conditions
+        self.transfers: list[Transfer] = []
+        self.pieces: list[Piece] = []
         self.labels: dict[str, int] = {}        # how many labels of a kind the path has
 
     def error(self, code: str, message: str, span: Span | None, help: str | None = None) -> None:
@@ -106,7 +108,7 @@ class Moves:
                 continue
             if at is not None or general:
                 rules.append((name, at))
-        return Unwound(m.below, tuple(rules))
+        return Unwound(m.below, tuple(rules), m.link, m.frame or "")
 
     # ---- windows ----
 

@@ -10,6 +10,7 @@ from heapq import heappop, heappush
 from ..model.arch import Control, Form
 from ..model.expr import Reg
 from ..model.spec import VECTOR_TABLE, Configuration, Path, Spec
+from ..model.steps import ExitTo, Goto, Through, flat_steps
 from ..model.surroundings import ANY, ANYWHERE, Guard
 from ..source.finding import Collector
 from ..source.text import Span
@@ -92,18 +93,8 @@ class _Planner:
 
     def lines(self) -> list[Line]:
         """Plan in dependency order, then place in the written order."""
-        entries = [p for p in self.spec.paths.values() if p.kind in ("entry", "routine") and self.configuration.holds(p.guard)
-                   and (self.only is None or p.name in self.only)]
-        known: dict[tuple[str, str | None, bool], Machine] = {}
-        for path in entries:
-            machine = arrival(self.spec, self.configuration, path, known) if path.kind == "entry" else _routine(self.spec, path)
-            piece = self.walker.walk(path, machine)
-            self.planned[path.name] = piece
-            self._note(piece)
-        if not self.collector.failed:
-            self._plan_shared()
-        if not self.collector.failed:
-            self._check_ceilings()
+        called = [p for p in self.spec.paths.values() if p.called and self._wanted(p)]
+        entries = self._plan() if not called or self._plan_called(called) else []
         if self.collector.failed:
             return []
         self._place_table([p for p in entries if p.event is not None and p.event.found[0] == "table"])
@@ -116,10 +107,48 @@ class _Planner:
         self._place_pending()
         return self.out
 
+    def _wanted(self, path: Path) -> bool:
+        return self.configuration.holds(path.guard) and (self.only is None or path.name in self.only)
+
+    def _plan_called(self, called: list[Path]) -> bool:
+        """Paths that are called come first, each in any of the states that a round over those that call it finds there."""
+        for path in called:
+            names = frozenset(leading_to(self.spec, path.name))
+            first = _Planner(self.spec, self.configuration, Collector(), self.walker.whole, names if self.only is None else names & self.only)
+            first.walker.results = self.walker.results
+            first._plan()
+            if first.collector.failed:
+                self.collector.findings += first.collector.findings
+                return False
+            arrivals = first.walker.arrived.get(path.name, [])
+            if not arrivals:
+                self.collector.error("E299", f"path '{path.name}' is never used", path.span)
+                return False
+            self.planned[path.name] = self.walker.walk(path, self._joined(path, arrivals))
+            if self.collector.failed:
+                return False
+            self.walker.results[path.name] = self.walker.result()
+        return True
+
+    def _plan(self) -> list[Path]:
+        """Entry points, then what they lead to. Returns the entry points and routines."""
+        entries = [p for p in self.spec.paths.values() if p.kind in ("entry", "routine") and self._wanted(p)]
+        known: dict[tuple[str, str | None, bool], Machine] = {}
+        for path in entries:
+            machine = arrival(self.spec, self.configuration, path, known) if path.kind == "entry" else _routine(self.spec, path)
+            piece = self.walker.walk(path, machine)
+            self.planned[path.name] = piece
+            self._note(piece)
+        if not self.collector.failed:
+            self._plan_shared()
+        if not self.collector.failed:
+            self._check_ceilings()
+        return entries
+
     def _place_pending(self) -> None:
         waiting = {p.name for p in self.spec.paths.values() if p.number is not None}
         while pending := [n for n in self.planned if n not in self.placed and n not in waiting]:
-            self._place(pending[0])
+            self._place(pending[0], numbered=self.only is not None and self.spec.paths[pending[0]].kind == "path")      # a symbol of its own
 
     def _note(self, piece: Piece) -> None:
         for transfer in piece.transfers:
@@ -127,8 +156,7 @@ class _Planner:
 
     def _plan_shared(self) -> None:
         """Paths and exits, each after everything that leads to it."""
-        waiting = [p for p in self.spec.paths.values() if p.kind in ("path", "exit") and self.configuration.holds(p.guard)
-                   and (self.only is None or p.name in self.only)]
+        waiting = [p for p in self.spec.paths.values() if p.kind in ("path", "exit") and not p.called and self._wanted(p)]
         leads: dict[str, set[str]] = {p.name: set() for p in waiting}
         for path in waiting:
             for target in _targets(path):
@@ -192,9 +220,10 @@ class _Planner:
             self._place(path.name, numbered=path.number is not None)
 
     def _place(self, name: str, numbered: bool = False) -> None:
-        """A piece with its arms; what it goes on to follows directly when it has no place yet, else a jump."""
-        kind = self.spec.paths[name].kind
-        self.out += [AlignLine(PATH_ALIGN, self.spec.paths[name].guard), *self._label(name, "exit" if kind in ("exit", "path") else "entry")]
+        """A piece with its arms; what it goes on to follows directly when it has no place yet, else, and for numbered ones, a jump."""
+        path = self.spec.paths[name]
+        inner = path.kind in ("exit", "path") and not path.called
+        self.out += [AlignLine(PATH_ALIGN, path.guard), *self._label(name, "exit" if inner else "entry")]
         self.placed.add(name)
         piece = self.planned[name]
         self._body(piece, numbered)
@@ -227,8 +256,15 @@ class _Planner:
         self.out.append(Insn(*jump, guard=guard, span=self.spec.paths[target].span, step=f"go:{piece.name}:{target}", unwound=piece.end))
 
 
+def leading_to(spec: Spec, called: str) -> list[str]:
+    """The paths that go through a called one, and the entry points that go on at those. Paranoid ones are left out: they go through it in an arm."""
+    direct = [p for p in spec.paths.values() if any(isinstance(s, Through) and s.path == called for s in flat_steps(p.steps)) and not p.paranoid]
+    names = {p.name for p in direct}
+    before = [p for p in spec.of_kind("entry") if any(isinstance(s, Goto) and s.path in names for s in flat_steps(p.steps))]
+    return [*(p.name for p in direct), *(p.name for p in before)]
+
+
 def _targets(path: Path) -> list[str]:
-    from ..model.steps import ExitTo, Goto, flat_steps
     out: list[str] = []
     for step in flat_steps(path.steps):
         if isinstance(step, Goto):

@@ -18,6 +18,8 @@ from .moves import Moves
 from .select import Chosen, branch, find
 from .values import UNKNOWN, Value
 
+FRAME = "frame"                                 # the operand of a whole text that says how far above the stack pointer the frame is
+
 
 class States(Moves):
     """Steps `STATE = VALUE` and `do OP`."""
@@ -45,7 +47,7 @@ class States(Moves):
             return
         if move.inline is not None:
             self.by_op(step, state, self.spec.inlines[move.inline])
-        elif (text := self.whole.get(f"{step.subject} = {step.value}")) is not None:
+        elif (text := self.text_for(f"{step.subject} = {step.value}")) is not None:
             self.operands(move.operand, step.span)
             self.emit(step, [(text, ())])
         else:
@@ -55,6 +57,11 @@ class States(Moves):
             m.states[step.subject] = KEPT
         else:
             self.apply_meanings(state, str(step.value))
+
+    def text_for(self, change: str) -> Form | None:
+        """The target's own text for a change of state: for the code that was interrupted here, where it has several."""
+        m = self.machine
+        return self.whole.get(f"{change} from {m.arrival_name or m.origin}") or self.whole.get(change)
 
     def surely(self, state: State, wanted: str) -> str | None:
         """From a value that is not known: one of the values from which the same instruction leads to the wanted one, if it does so from all."""
@@ -69,7 +76,8 @@ class States(Moves):
             self.error("E313", f"{step.subject} is {step.value} here already: nothing asks for this step", step.span, "remove it")
             return
         register, bit = self.arch.places[step.subject]
-        chosen = find(self.arch, Assign(Bit(register, bit, step.subject), Num(int(step.value))))
+        text = self.whole.get(f"{step.subject} = {step.value}")
+        chosen = (text, ()) if text is not None else find(self.arch, Assign(Bit(register, bit, step.subject), Num(int(step.value))))
         if chosen is None:
             raise NoForm(f"{self.arch.name} has no instruction that makes {step.subject} {step.value}")
         self.emit(step, [chosen], f"{step.subject} = {step.value}")
@@ -125,8 +133,14 @@ class States(Moves):
             m.kept[state.name] = step.keeping
 
     def bound(self, form: Form, values: dict[str, Expr]) -> tuple[Operands, ...]:
-        """The operands of an op that stays whole: the registers that the step gives."""
-        return tuple(value.name for value in (values[name] for name in form.params) if isinstance(value, Reg))
+        """The operands of an op that stays whole: the registers that the step gives, and how far above the stack pointer the frame is."""
+        given = {name: value.name for name, value in values.items() if isinstance(value, Reg)}
+        m, frame = self.machine, self.spec.frames.get(self.machine.frame or "")
+        if FRAME in form.params:
+            if frame is None or m.below is None:
+                raise NoForm(f"'{form.name}' works on a frame: sp does not point into one here")
+            return tuple(m.below - frame.size if name == FRAME else given[name] for name in form.params)
+        return tuple(given[name] for name in form.params)
 
     def stays_whole(self, step: Step, op: Inline, chosen: list[Chosen]) -> None:
         """One line of the target's own text; the decisions in it count as everywhere."""
@@ -221,20 +235,22 @@ class States(Moves):
         """The steps of an op without operands."""
         op = self.spec.inlines[step.op]
         if (text := self.whole.get(op.name)) is not None:
-            self.stays_whole(step, op, [(text, ())])
+            self.stays_whole(step, op, [(text, self.bound(text, {}))])
         else:
             self.op_steps(step, op.steps, {})
 
     def do(self, step: Do) -> None:
         """call SYMBOL: what it needs holds, what it changes is new."""
         m, op = self.machine, self.spec.ops[step.op]
+        text = self.whole.get(op.name)
         for need, actual in self.lacking(op.needs):
+            if text is not None and f"{need.subject} = {need.value}" in text.traits:
+                continue                        # the target's text does it itself
             self.error("E344", f"op '{op.name}' needs {need.subject} = {need.value}, but {need.subject} is {actual} here", step.span,
                        f"put {need.subject} = {need.value} before this step")
         for register in op.clobbers:
             self.destroy(register, step.span)
-        text = self.whole.get(op.name)
-        chosen = (text, ()) if text is not None else find(self.arch, Control("call", op.symbol))
+        chosen = (text, self.bound(text, {})) if text is not None else find(self.arch, Control("call", op.symbol))
         if chosen is None:
             raise NoForm(f"{self.arch.name} has no call")
         self.emit(step, [chosen], f"op {op.name}" if text is None else "")

@@ -13,7 +13,7 @@ from ..model.surroundings import KEPT, StateNeed
 @dataclass(frozen=True)
 class Value:
     """What a place holds. kind: interrupted (name: register), const (number), slot (name), frame (number: offset),
-    top (name: stack), cell (name), number, error, base (name), user (name), kept (name: state), unknown."""
+    top (name: stack), cell (name), number, error, base (name), user (name), kept (name: state), symbol (name: its address), return (address), unknown."""
 
     kind: str
     name: str = ""
@@ -50,6 +50,7 @@ class Machine:
     kept: dict[str, str] = field(default_factory=dict)      # state -> the register that remembers what was found
     above: int | None = 0                              # bytes between the frame's end and the end of what the CPU pushed
     outer: tuple[str, int] | None = None        # a frame that holds this one's end, and the bytes from there to its own end
+    link: bool = False                          # sp is at the return address of a called path; `below` counts it
 
     def copy(self) -> Machine:
         return replace(self, regs=dict(self.regs), cells=dict(self.cells), slots=dict(self.slots), states=dict(self.states),

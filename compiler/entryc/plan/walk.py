@@ -5,12 +5,11 @@ The walker never reorders. A step that the machine state forbids is refused, wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from ..model.arch import Control, Return
-from ..model.expr import FLIPPED, Binary, Cast, Expr, FrameRef, Mem, Num, Reg, SlotRef, rebuild, show
-from ..model.expr import walk as tree
-from ..model.spec import Configuration, Frame, Path, Spec
+from ..model.expr import Binary, Cast, Num, Reg, rebuild, show
+from ..model.spec import Frame, Path
 from ..model.steps import (
     Adopt,
     Assert,
@@ -26,6 +25,7 @@ from ..model.steps import (
     Reframe,
     Restore,
     ReturnStep,
+    Room,
     Save,
     Set,
     SetState,
@@ -33,21 +33,23 @@ from ..model.steps import (
     SwitchStack,
     Through,
 )
-from ..model.surroundings import ANY, ANYWHERE, KEPT, Boundary, Guard, Move, StateNeed
+from ..model.surroundings import KEPT, Guard
+from .arms import Arms
+from .calls import NotYet
 from .code import Insn, LabelLine, Line, Moment
-from .frames import Frames
 from .lower import NoForm
 from .moves import NONE, Piece, Transfer, local_label
-from .select import branch, find, plus
-from .values import UNKNOWN, Machine, Value, after_effects
+from .select import branch, find
+from .values import Machine, Value, after_effects
 
 
-class Walker(Frames):
+class Walker(Arms):
     """Plans the paths of one configuration. Findings go to the collector; planning goes on after an error where it can."""
 
     def walk(self, path: Path, machine: Machine) -> Piece:
         """The lines of a path that is entered in the given state."""
         self.path = path
+        self.given_back = []
         self.unwanted = {slot.home for step in path.steps if isinstance(step, Save) for slot in self.spec.frames[step.frame].slots.values()
                          if slot.name in step.takes and slot.home is not None}
         self.machine = machine
@@ -56,17 +58,23 @@ class Walker(Frames):
         self.open_windows: dict[str, Guard] = {}
         self.ended: str | None = None
         self.mark_windows(NONE)
-        self.transfers: list[Transfer] = []
-        self.pieces: list[Piece] = []
+        self.transfers = []
+        self.pieces = []
         self.labels = {}
-        self.steps(path.steps)
+        try:
+            self.steps(path.steps)
+        except NotYet:                          # only where it is called from is asked for
+            return Piece(path.name, [], None, start)
         self.close_windows()
+        if self.ended is None and path.called and path.steps:
+            self.gives_back(path.steps[-1])
         if self.ended is None:
             self.error("E310", f"path '{path.name}' has no end", path.span, "end it with exit, goto, jump or return")
         return Piece(path.name, self.lines, self.ended or None, start, self.transfers, self.pieces, end=self.end)
 
     def steps(self, steps: Iterable[Step]) -> None:
-        todo = [s for s in steps if self.configuration.holds(s.guard)]
+        written = list(steps)
+        todo = [s for s in written if self.configuration.holds(s.guard)]
         for index, step in enumerate(todo):
             if self.ended == "" and isinstance(step, Label) and isinstance(todo[index - 1], ReturnStep):
                 self.behind_return(step)
@@ -75,9 +83,10 @@ class Walker(Frames):
                 self.error("E311", "this step is never reached", step.span)
                 return
             try:
-                before, written = len(self.collector.findings), len(self.lines)
+                before, lines, self.rest = len(self.collector.findings), len(self.lines), todo[index + 1:]
+                self.last = step is written[-1]
                 self.step(step, todo[index + 1:])
-                self.note(step, written)
+                self.note(step, lines)
             except NoForm as problem:
                 self.error("E312", str(problem), step.span)
             if len(self.collector.findings) > before and self.ended is None:
@@ -143,6 +152,10 @@ class Walker(Frames):
             self.adopt(step)
         elif isinstance(step, Reframe):
             self.reframe(step)
+        elif isinstance(step, Room):
+            self.room(step)
+        elif isinstance(step, Through) and self.spec.paths[step.path].called:
+            self.through_called(step, self.spec.paths[step.path])
         elif isinstance(step, Through):
             outer, around = self.inside, self.around
             self.inside, self.around = (*self.inside, f"{step.span.line}.{step.span.column}"), self.around | step.guard
@@ -163,239 +176,6 @@ class Walker(Frames):
         self.emit(step, code[:1], "assert " + show(step.condition))
         self.emit(step, [*code[1:], (stop, ())])
         self.lines.append(LabelLine(label, "local", step.guard | self.around))
-
-    # ---- C ----
-
-    def arguments(self, step: Call | Jump) -> None:
-        m = self.machine
-        for register, argument in zip(self.arch.abi.args, step.arguments, strict=False):
-            self.destroy(register, step.span)
-            before = m.regs.get(register)
-            if isinstance(argument, FrameRef):
-                frame = self.spec.frames[argument.frame]
-                if m.below is None or m.frame != argument.frame:
-                    self.error("E321", f"frame '{argument.frame}' cannot be passed here: sp does not point into it", step.span)
-                    continue
-                missing = [s for s in frame.slots if s not in m.slots]
-                if missing:
-                    self.error("E330", f"frame '{frame.name}' is not complete: {', '.join(missing[:6])} unwritten", step.span, f"save {frame.name} first")
-                chosen = self.lower.address(register, self.sp, m.below - frame.size)
-            elif isinstance(argument, SlotRef):
-                chosen = self.lower.load(register, *self.slot_address(argument.frame, argument.slot, step.span))
-            elif isinstance(argument, (Reg, Num)):
-                chosen = self.lower.move(register, argument)
-            elif isinstance(argument, Cast) and isinstance(argument.a, SlotRef):
-                chosen = self.narrowed(register, argument, argument.a) if before != Value("bits", show(argument)) else []
-            else:
-                raise NoForm(f"{show(argument)} cannot be passed: pass the frame, a slot, a register or a constant")
-            self.emit(step, chosen, show(argument))
-            m.regs[register] = Value("argument", show(argument))
-
-    def contract(self, step: Call | Jump) -> None:
-        needs = self.spec.contracts[step.contract]
-        for need, actual in self.lacking(needs):
-            self.error("E331", f"C code '{step.contract}' needs {need.subject} = {need.value}, but {need.subject} is {actual} here", step.span,
-                       f"put {need.subject} = {need.value} before the call")
-        cleared = next((n for n in needs if n.subject == "gprs" and self.configuration.holds(n.guard)), None)
-        if cleared is not None:
-            link = self.arch.abi.link if isinstance(step, Call) else None
-            seen = [r for r in self.arch.gprs if self.machine.regs.get(r, UNKNOWN).kind == "interrupted" and r != link and r not in cleared.but]
-            if seen:
-                self.error("E332", f"C would see the interrupted {', '.join(seen[:5])}", step.span, "put 'clear all' before the call")
-
-    def call(self, step: Call) -> None:
-        self.arguments(step)
-        self.contract(step)
-        chosen = find(self.arch, Control("call", step.callee))
-        if chosen is None:
-            raise NoForm(f"{self.arch.name} has no call")
-        self.emit(step, [chosen], "")
-        self.after_call(step.contract)
-        if step.move is not None:
-            self.moved(step, step.move)
-
-    def moved(self, step: Call, move: Move) -> None:
-        """C gave back where the frame is now."""
-        m = self.machine
-        self.emit(step, self.lower.move(self.sp, Reg(self.arch.abi.result)), f"{move.frame} is on stack {move.stack} now")
-        m.stack, m.frame, m.below = move.stack, move.frame, self.spec.frames[move.frame].size
-        if move.but:                            # C took the frame of the code that was interrupted: it returns there
-            m.origin, m.arrival_name = "user", None
-
-    def after_call(self, contract: str) -> None:
-        """C may have changed everything that it may change."""
-        m, abi = self.machine, self.arch.abi
-        for register in self.arch.registers.values():
-            if (register.kind == "gpr" and register.name not in abi.preserved) or register.kind == "system":
-                m.regs[register.name] = UNKNOWN
-        frame = self.frame()
-        if frame is not None:
-            m.slots = {s: Value("slot", s) for s in frame.slots}
-        m.cells = {place: value for place, value in m.cells.items() if place[0] in self.spec.frames}       # the stack above the frame is not C's
-        kept = {n.subject: n.value for n in self.spec.contracts[contract] if self.configuration.holds(n.guard)}
-        m.places = {p: int(kept[p]) if p in kept else None for p in self.arch.places}
-        m.regs[abi.result] = Value("result")
-
-    def jump(self, step: Jump) -> None:
-        self.arguments(step)
-        self.contract(step)
-        chosen = find(self.arch, Control("jump", step.callee))
-        if chosen is None:
-            raise NoForm(f"{self.arch.name} has no jump")
-        if self.arch.abi.return_address:        # C expects the stack as a call leaves it
-            self.emit(step, self.lower.adjust(self.sp, -self.arch.abi.return_address), "in place of a return address")
-        self.emit(step, [chosen], "does not return")
-        self.ended = ""
-
-    # ---- decisions ----
-
-    def origin(self, step: Origin) -> None:
-        m = self.machine
-        if m.origin == "kernel" and not step.user:
-            self.kernel_arms(step)
-            return
-        if m.origin != "any":
-            self.error("E334", f"who was interrupted is known here: the {m.origin}", step.span, "write the steps without a test")
-            return
-        condition = self.arch.origin
-        if condition is None or m.below is None:
-            self.error("E335", "who was interrupted cannot be told here", step.span, "save the frame first")
-            return
-        known = len(self.collector.findings)
-        test = rebuild(condition, lambda e: self.interrupted_word(step, e))
-        if len(self.collector.findings) > known:
-            return
-        flipped = Binary({"ne": "eq", "eq": "ne"}[test.op], test.a, test.b) if isinstance(test, Binary) and test.op in ("ne", "eq") else None
-        label = f".L{self.path.name}_from_kernel"
-        code = branch(self.arch, flipped, label) if flipped is not None else None
-        if code is None:
-            raise NoForm(f"{self.arch.name} has no test for {show(condition)}")
-        self.emit(step, code, "from kernel?")
-        self.decision("origin", step.span, {e.name for e in tree(condition) if isinstance(e, Reg)})
-        before = m
-        self.machine = self.arm(before, "user")
-        self.steps(step.user)
-        self.must_end(step, "user")
-        self.beside(label, step, self.arm(before, "kernel"), lambda: self.kernel_arms(step))
-
-    def beside(self, label: str, step: Origin, machine: Machine, steps: Callable[[], None]) -> None:
-        """An arm at a label: planned as a piece of its own, placed behind this one."""
-        outer_lines, outer_next, outer_windows, outer_end = self.lines, self.ended, self.open_windows, self.end
-        self.machine, self.ended, self.open_windows = machine, None, {}
-        self.lines = [LabelLine(label, "local", step.guard)]
-        place = len(self.pieces)
-        steps()
-        self.close_windows()
-        self.pieces.insert(place, Piece(label, self.lines, self.ended or None, owner=self.path.name, end=self.end))
-        self.lines, self.ended, self.open_windows, self.end = outer_lines, outer_next, outer_windows, outer_end
-
-    def kernel_arms(self, step: Origin) -> None:
-        """Kernel code was interrupted: is it at a place where its state is special?"""
-        ordinary = self.machine
-        waiting: list[tuple[str, str, Machine, tuple[Step, ...]]] = []
-        for name, steps in step.others:
-            boundary = self.spec.boundaries[name]
-            if not self.configuration.holds(boundary.guard):
-                continue
-            only = steps[0] if len(steps) == 1 else None
-            label = local_label(only.path) if isinstance(only, Goto) else f".L{self.path.name}_from_{name}"
-            self.special_test(step, boundary, label)
-            machine = self.special(self.machine, boundary)
-            if isinstance(only, Goto):          # the branch goes there itself
-                self.transfers.append(Transfer(only.path, machine, only.span))
-            else:
-                waiting.append((label, name, machine, steps))
-        self.steps(step.kernel)
-        self.must_end(step, "kernel")
-        for label, name, machine, steps in waiting:
-            def run(steps: tuple[Step, ...] = steps, name: str = name) -> None:
-                self.steps(steps)
-                self.must_end(step, name)
-            self.beside(label, step, machine, run)
-        self.machine = ordinary
-
-    def special_test(self, step: Origin, boundary: Boundary, label: str) -> None:
-        """Branch when the interrupted code was at a special place."""
-        m, using = self.machine, dict(step.using).get(boundary.name, ())
-        if m.below is None or boundary.condition is None:
-            self.error("E335", f"whether '{boundary.name}' was interrupted cannot be told here", step.span, "save the frame first")
-            return
-        for register in using:
-            self.destroy(register, step.span)
-            m.regs[register] = UNKNOWN
-        *first, last = conjuncts(boundary.condition)
-        skip = f".L{self.path.name}_not_{boundary.name}"
-        for part, target in [*((Binary(FLIPPED[c.op], c.a, c.b), skip) for c in first if isinstance(c, Binary) and c.op in FLIPPED), (last, label)]:
-            code = branch(self.arch, rebuild(part, lambda e: self.interrupted_word(step, e)), target, list(using))
-            if code is None:
-                raise NoForm(f"{self.arch.name} has no test for {show(part)}" + ("" if using else f": write from {boundary.name} using REGISTER"))
-            self.emit(step, code, f"at {boundary.name}?")
-            self.decision(boundary.kind, step.span, {e.name for e in tree(boundary.condition) if isinstance(e, Reg)})
-        if first:
-            self.lines.append(LabelLine(skip, "local", step.guard))
-
-    def interrupted_word(self, step: Step, expr: Expr) -> Expr:
-        """Where the stack holds what a test reads: an interrupted register, or a word of a frame."""
-        m, frame = self.machine, self.frame()
-        if isinstance(expr, SlotRef):
-            base, offset = self.slot_address(expr.frame, expr.slot, step.span)
-            return Mem(plus(Reg(base), offset))
-        if not isinstance(expr, Reg) or m.below is None:
-            return expr
-        if frame is None:                       # as the CPU pushed them
-            pushes = self.path.event.pushes if self.path.event is not None else ()
-            if expr.name in pushes and m.below >= self.word * len(pushes):
-                return Mem(plus(Reg(self.sp), m.below - self.word * (pushes.index(expr.name) + 1)))
-        else:
-            slot = next((s for s in frame.slots.values() if s.home == expr.name and s.name in m.slots), None)
-            if slot is not None:
-                return Mem(plus(Reg(self.sp), slot.offset - (frame.size - m.below)))
-        self.error("E335", f"the test reads {expr.name}, which is in no slot here", step.span)
-        return expr
-
-    def special(self, before: Machine, boundary: Boundary) -> Machine:
-        """The machine in the arm of a special boundary: as it says."""
-        m = before.copy()
-        m.origin, m.arrival_name = "kernel", boundary.name
-        for fact in boundary.arrive:
-            if fact.subject in m.states and fact.subject not in self.loosened():
-                m.states[fact.subject] = str(fact.value) if fact.value != ANY else None
-                if fact.value != ANY:
-                    outer, self.machine = self.machine, m
-                    self.apply_meanings(self.spec.states[fact.subject], str(fact.value))
-                    self.machine = outer
-        return m
-
-    def loosened(self) -> set[str]:
-        return {s for s, _ in self.spec.after_decision}
-
-    def leaving(self, origin: str) -> tuple[StateNeed, ...]:
-        """What has to hold for the interrupted code."""
-        special = self.spec.boundaries.get(self.machine.arrival_name or "") if origin == "kernel" else None
-        return special.leave if special is not None else self.spec.leave.get(origin, ())
-
-    def must_end(self, step: Origin, side: str) -> None:
-        if self.ended is None:
-            self.error("E336", f"the arm 'from {side}' has no end", step.span, "end it with exit, goto, jump or return")
-            self.ended = ""
-
-    def arm(self, before: Machine, origin: str) -> Machine:
-        """The state in an arm: what the boundary of that side promises, as far as it was not changed since."""
-        m = before.copy()
-        m.origin = origin
-        m.stack = arrival_stack(self.spec, m.stack, origin, self.configuration)
-        for fact in self.arriving(before, origin):
-            if fact.subject in m.states and m.states[fact.subject] is None and fact.subject not in self.loosened() and fact.value != ANY:
-                m.states[fact.subject] = str(fact.value)
-                self.machine = m
-                self.apply_meanings(self.spec.states[fact.subject], str(fact.value))
-        return m
-
-    def arriving(self, before: Machine, origin: str) -> tuple[StateNeed, ...]:
-        """What holds when the event comes. A paranoid entry point finds the kernel anywhere."""
-        if origin == "kernel" and before.paranoid:
-            return self.spec.boundaries[ANYWHERE].arrive
-        return self.spec.arrive.get(origin, ())
 
     def exit_by_origin(self, step: ExitTo) -> None:
         """To user mode or to the kernel, as the frame says."""
@@ -556,16 +336,3 @@ class Walker(Frames):
             if self.machine.regs.get(slot.home) != Value("slot", slot.name):
                 self.error("E341", f"register '{slot.home}' is not restored from {frame.name}.{slot.name} before the return", step.span,
                            "restore all, or say that it is lost: exit … loses " + slot.home)
-
-
-def conjuncts(expr: Expr) -> list[Expr]:
-    """The parts of a condition that all have to hold."""
-    return [*conjuncts(expr.a), *conjuncts(expr.b)] if isinstance(expr, Binary) and expr.op == "and" else [expr]
-
-
-def arrival_stack(spec: Spec, stack: str, origin: str, configuration: Configuration) -> str:
-    """On an event that both can raise, the stack is the one that the hardware switches to from user code, and the interrupted one from the kernel."""
-    if stack != "any":
-        return stack
-    entered = next((s.name for s in spec.stacks.values() if s.entered and configuration.holds(s.guard)), None)
-    return (entered or "any") if origin == "user" else "interrupted"
