@@ -18,8 +18,8 @@ from entryc.model.digest import model_digest
 
 SPEC = SPECS / "linux" / "x86_64.entry"
 ASSEMBLY, COMPAT, C = "arch/x86/entry/entry_64.S", "arch/x86/entry/entry_64_compat.S", "arch/x86/entry/common.c"
-MAKEFILE, KCONFIG = "arch/x86/entry/Makefile", "arch/x86/Kconfig.debug"
-PATCHES = 5
+HEADER, MAKEFILE, KCONFIG = "arch/x86/include/asm/idtentry.h", "arch/x86/entry/Makefile", "arch/x86/Kconfig.debug"
+PATCHES = 7
 PERSON = "A Person <person@example.org>"
 GIT = {"GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org", "GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.org",
        "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
@@ -29,7 +29,7 @@ GIT = {"GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org", "GIT_COMMITT
 def tree(tmp_path: Path) -> Path:
     """The files of Linux 6.12 that the series reads."""
     out = tmp_path / "linux"
-    for name in ("Makefile", "Kbuild", ASSEMBLY, COMPAT, C, MAKEFILE, KCONFIG):
+    for name in ("Makefile", "Kbuild", ASSEMBLY, COMPAT, C, HEADER, MAKEFILE, KCONFIG):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(kernel_source("6.12") / name, out / name)
     return out
@@ -132,6 +132,25 @@ def test_text(tree: Path) -> None:
     assert text.count("\tiretq\n") == 1 and re.search(r"#ifdef CONFIG_XEN_PV\n\nSYM_INNER_LABEL\(early_xen_iret_patch, SYM_L_GLOBAL\)\n.*\n#endif\n", text)
 
 
+def test_text_of_stubs(tree: Path) -> None:
+    """One text for all entry points of a kind; the frame grows around the return address of what they call; what was right by hand stays."""
+    assert run(tree, "--apply") == 0
+    text = (tree / ASSEMBLY).read_text()
+    body = re.search(r"\.macro idtentry_body cfunc has_error_code:req\n(.*?)\.endm", text, re.DOTALL)
+    assert body is not None and re.sub(r"\s*/\*.*?\*/|\t", "", body[1]).split("\n") == [
+        "", 'ALTERNATIVE "call error_entry; movq %rax, %rsp", "call xen_error_entry", X86_FEATURE_XENPV', "ENCODE_FRAME_POINTER", "UNWIND_HINT_REGS",
+        "movq%rsp, %rdi", ".if \\has_error_code == 1", "movqORIG_RAX(%rsp), %rsi", "movq$-1, ORIG_RAX(%rsp)", ".endif", "call\\cfunc", "REACHABLE",
+        "jmperror_return", ""]
+    assert re.search(r"\.macro idtentry vector asmsym .*\n\tpushq\t5\*8\(%rsp\)\n\t\.endr\n\tUNWIND_HINT_IRET_REGS offset=8\n\.L\\asmsym\\\(\)_from_user:", text, re.DOTALL)
+    called = text.partition("SYM_CODE_START(error_entry)\n")[2].partition("SYM_CODE_END(error_entry)")[0]
+    places = [called.index(part) for part in ("pushq\t%rsi", "movq\tRDI-RSI(%rsp), %rsi", "movq\t%rdi, RDI-RSI(%rsp)", "offset=3*8", "UNWIND_HINT_REGS", "POINTER 8")]
+    assert places == sorted(places) and called.count("pushq\t%rsi") == 2 and called.count("\tjmp\tsync_regs\n") == 2
+    table = (tree / HEADER).read_text().partition("SYM_CODE_START(irq_entries_start)\n")[2].partition("SYM_CODE_END(irq_entries_start)")[0]
+    assert ".rept\tNR_EXTERNAL_VECTORS\n\tUNWIND_HINT_IRET_REGS\n0:\n\tENDBR\n\t.byte\t0x6a, vector" in table and "jmp\tasm_common_interrupt\n" in table
+    assert (kernel_source("6.12") / COMPAT).read_text().partition("SYM_CODE_START(int80_emulation)")[2] == (tree / COMPAT).read_text().partition(
+        "SYM_CODE_START(int80_emulation)")[2]
+
+
 START = "SYM_CODE_START(entry_SYSCALL_64)"
 COSMETIC = {
     "comments": (ASSEMBLY, lambda t: t.replace(START, START + "\n\t/* a remark\n\t * of two lines */")),
@@ -196,6 +215,10 @@ REFUSED = {
     "an instruction": (change(ASSEMBLY, "\tmovslq\t%eax, %rsi", "\tmovl\t%eax, %esi"), "E385", f"entry_SYSCALL_64 in {ASSEMBLY} is not the code"),
     "a condition": (change(ASSEMBLY, "entry_SYSRETQ_unsafe_stack, SYM_L_GLOBAL)", "entry_SYSRETQ_unsafe_stack, SYM_L_LOCAL)"), "E385", "not the code"),
     "a part of a symbol": (change(ASSEMBLY, "\tpushq\t6*8(%rdi)", "\tpushq\t5*8(%rdi)"), "E385", f"common_interrupt_return in {ASSEMBLY} is not the code"),
+    "a macro": (change(ASSEMBLY, "\t\t.rept\t6\n", "\t\t.rept\t7\n"), "E385", f"idtentry in {ASSEMBLY} is not the code"),
+    "no macro": (change(ASSEMBLY, ".macro idtentry_irq vector", ".macro idtentry_irqs vector"), "E385", "has no code of idtentry_irq"),
+    "a table": (change(HEADER, "\tjmp\tasm_spurious_interrupt", "\tjmp\tasm_common_interrupt"), "E385", f"spurious_entries_start in {HEADER} is not the code"),
+    "what was right by hand": (change(COMPAT, "\tjmp do_int80_emulation", "\tjmp do_int80_syscall"), "E385", f"int80_emulation in {COMPAT} is not the code"),
     "no symbol": (change(ASSEMBLY, "SYM_CODE_START(entry_SYSCALL_64)", "SYM_CODE_START(entry_SYSCALL)"), "E385", "has no code of entry_SYSCALL_64"),
     "a clause": (change(C, "regs->r11 != regs->flags", "regs->r11 == regs->flags"), "E385", f"the end of do_syscall_64 in {C} is not the code"),
     "no function": (change(C, "bool do_syscall_64(", "bool do_syscall("), "E385", "has no function do_syscall_64"),
@@ -258,6 +281,21 @@ BAD = {
     "an unknown choice": ("x86_64.series.toml", 'choice   = "return_64"\nknown', 'choice   = "return_65"\nknown', "E384", "names the choice return_65,"),
     "a part without an end": ("x86_64.series.toml", 'last   = "iretq"', 'last   = ""', "E384", "first without last"),
     "a part that is not there": ("x86_64.series.toml", 'last   = "iretq"', 'last   = "iretl"', "E385", "has no code of common_interrupt_return"),
+    "an arm that nothing fits": ("x86_64.series.toml", 'paths = ["asm_exc_int3"]', 'paths = ["asm_exc_int4"]', "E384", "fits an arm of macro idtentry: asm_exc_int4"),
+    "no place for a table": ("x86_64.series.toml", 'symbol  = "irq_entries_start"', 'symbol  = "irq_entries"', "E384", "has its place at irq_entries"),
+    "an arm's key": ("x86_64.series.toml", '{ when = ', '{ wenn = ', "E384", "cannot be read: 'wenn'"),
+    "entry points that differ": ("parts/x86_64-6.12-vectors.entry", "on vector 4  as exception(exc_overflow)",
+                                 "on vector 4 { ac = 0 if SMAP; df = 0; save regs.orig_ax; through error_entry; do clear_history; call exc_overflow(regs); goto error_return }",
+                                 "E389", "idtentry_body cannot be one text: asm_exc_divide_error has 'movq\t%rsp, %rdi"),
+    "another frame at the call": ("parts/x86_64-6.12-vectors.entry", "    save regs.orig_ax\n    through error_entry\n    call f", "    through error_entry\n    call f",
+                                  "E351", "'error_entry' is reached with different frames"),
+    "a called path that saves nothing": ("parts/x86_64-6.12-vectors.entry", "path error_entry called {\n    save regs\n", "path error_entry called {\n", "E317",
+                                         "cx holds the only copy of the interrupted cx"),
+    "a called path without a frame": ("parts/x86_64-6.12-vectors.entry", "call sync_regs(regs) as early -> regs on task\n    }\n    from kernel",
+                                      "do clear_history\n    }\n    from kernel", "E357", "the called path 'error_entry' ends without a frame to give back"),
+    "too much room": ("parts/x86_64-6.12-vectors.entry", "room 48", "room 56", "E312", "room is made for as much as lies on the stack here: 48 bytes"),
+    "a called path that keeps the user's registers": ("parts/x86_64-6.12-vectors.entry", "    clear all\n    from user {\n        gs = kernel\n        gs_spec",
+                                                      "    from user {\n        gs = kernel\n        gs_spec", "E332", "C would see the interrupted"),
     "a symbol that is not made": ("x86_64.series.toml", '["entry_SYSCALL_64", "sysret_64"]', '["sysret_64"]', "E384", "wants the code of entry_SYSCALL_64"),
 }
 
