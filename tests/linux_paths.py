@@ -222,3 +222,7 @@ def executable(folder: Path) -> dict[str, dict[str, int]]:
             rows = [row for row in ELFFile(file).iter_sections() if row["sh_flags"] & SH_FLAGS.SHF_EXECINSTR and row["sh_size"]]
             out[path.name] = {row.name: int(row["sh_size"]) for row in rows}
     return out
+
+
+def total(sizes: dict[str, dict[str, int]]) -> int:
+    return sum(sum(sections.values()) for sections in sizes.values())
