@@ -25,6 +25,7 @@ class Compared:
     complaints: list[str]
     passed: int                                 # programs that ended well on the second one, in all rounds
     known: list[str]                            # bugs and vulnerabilities, as both kernels name them
+    unstable: dict[str, list[str]]              # programs that say something else in each round on the first kernel: what
 
 
 def archive(folder: Path, tree: Path) -> Path:
@@ -51,6 +52,23 @@ def results(lines: Sequence[str]) -> Results:
     return out
 
 
+def differences(stock: Results, other: Results) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """By (round, program), what the second kernel's answers have and the first one's have not, or the other way round; and the programs that are
+    unstable on the first kernel, which answer differently in its two rounds: of these, the second one may say what either round said."""
+    different, unstable = {}, {}
+    for turn, name in sorted(stock.keys() | other.keys()):
+        rounds = [texts for (_, n), texts in stock.items() if n == name]
+        mine, found = stock.get((turn, name), set()), other.get((turn, name), set())
+        if any(r != rounds[0] for r in rounds):
+            unstable[name] = sorted(set.union(*rounds) - set.intersection(*rounds))
+            lines = set.intersection(*rounds) - found | found - set.union(*rounds)
+        else:
+            lines = mine ^ found
+        if lines:
+            different[f"{turn} {name}"] = sorted(lines)
+    return different, unstable
+
+
 def complaints(lines: list[str]) -> set[str]:
     return {NUMBERS.sub("#", re.sub(r"^\[ *[\d.]+\] ", "", line)) for line in L.trouble(lines)}
 
@@ -65,10 +83,9 @@ def compare(kernels: Sequence[Path], init: Path, model: str, append: str) -> Com
         assert L.values(lines, "DONE") == {"programs": PROGRAMS}, "\n".join([*lines[-10:], *console[-30:]])
     wanted, found = results(stock), results(other)
     assert len(found) == 2 * PROGRAMS
-    different = {" ".join(key): sorted(wanted.get(key, set()) ^ found.get(key, set())) for key in wanted.keys() | found.keys()
-                 if wanted.get(key) != found.get(key)}
+    different, unstable = differences(wanted, found)
     known = [[line.removeprefix("KNOWS ") for line in lines if line.startswith("KNOWS ")] for lines in (stock, other)]
     if known[0] != known[1]:
         different["weaknesses"] = sorted(set(known[0]) ^ set(known[1]))
     ended = {turn: {name for (t, name), texts in found.items() if t == turn and "ended with 0" in texts} for turn in ("1", "2")}
-    return Compared(different, sorted(complaints(consoles[1]) - complaints(consoles[0])), len(ended["1"] & ended["2"]), known[1])
+    return Compared(different, sorted(complaints(consoles[1]) - complaints(consoles[0])), len(ended["1"] & ended["2"]), known[1], unstable)

@@ -121,10 +121,19 @@ class Stub:
         self.choose(cpu)
         return int.from_bytes(bytes.fromhex(self.ask(f"p{number:x}"))[:8], "little")
 
+    def registers(self, cpu: int) -> bytes:
+        """All registers, as the stub has them: sixteen general ones and the instruction pointer of eight bytes each, flags and selectors of four."""
+        self.choose(cpu)
+        return bytes.fromhex(self.ask("g").replace("x", "0"))
+
+    def memory(self, cpu: int, address: int, size: int) -> bytes:
+        """Memory, as that CPU sees it; two thousand bytes are a packet."""
+        self.choose(cpu)
+        return b"".join(bytes.fromhex(self.ask(f"m{at:x},{min(1024, address + size - at):x}")) for at in range(address, address + size, 1024))
+
     def word(self, cpu: int, address: int) -> int:
         """Eight bytes of memory, as that CPU sees them."""
-        self.choose(cpu)
-        return int.from_bytes(bytes.fromhex(self.ask(f"m{address:x},8")), "little")
+        return int.from_bytes(self.memory(cpu, address, 8), "little")
 
     def stop_at(self, address: int) -> None:
         self.ask(f"Z0,{address:x},1")

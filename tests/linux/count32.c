@@ -1,25 +1,7 @@
 /* As count.c, for 32-bit code without a library: calls by the vDSO, which takes SYSCALL or SYSENTER as the CPU has it, and by INT 0x80. */
-#include <stdint.h>
+#include "bare32.h"
 
-enum { SYS_WRITE = 4, SYS_GETPPID = 64, SYS_REBOOT = 88, AT_SYSINFO = 32 };
-
-static void (*vsyscall)(void);
-
-static long int80(long number, long a, long b, long c)
-{
-	long ax = number;
-
-	__asm__ volatile("int $0x80" : "+a"(ax) : "b"(a), "c"(b), "d"(c) : "memory");
-	return ax;
-}
-
-static long fast(long number)
-{
-	long ax = number;
-
-	__asm__ volatile("call *%1" : "+a"(ax) : "m"(vsyscall) : "memory", "cc");
-	return ax;
-}
+enum { SYS_WRITE = 4, SYS_GETPPID = 64, SYS_REBOOT = 88 };
 
 static uint64_t stamp(void)
 {
@@ -59,7 +41,7 @@ static void count(const char *name, int by_vdso, long what)
 
 		for (int i = 0; i < 100; i++) {
 			if (by_vdso)
-				fast(what);
+				fast(what, 0, 0);
 			else
 				int80(what, 0, 0, 0);
 		}
@@ -76,14 +58,7 @@ static void count(const char *name, int by_vdso, long what)
 
 __attribute__((used)) void begin(uint32_t *stack)
 {
-	uint32_t *at = stack + 1 + stack[0] + 1;
-
-	while (*at)				/* the environment */
-		at++;
-	for (at++; at[0]; at += 2) {
-		if (at[0] == AT_SYSINFO)
-			vsyscall = (void (*)(void))at[1];
-	}
+	started(stack);
 	count("enosys32", 1, -1);
 	count("getppid32", 1, SYS_GETPPID);
 	count("int80.enosys32", 0, -1);
@@ -92,5 +67,3 @@ __attribute__((used)) void begin(uint32_t *stack)
 	for (;;)
 		;
 }
-
-__asm__(".globl _start\n_start:\n\tmovl %esp, %eax\n\tandl $-16, %esp\n\tsubl $12, %esp\n\tpushl %eax\n\tcall begin\n");

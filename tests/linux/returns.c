@@ -1,6 +1,7 @@
 /*
  * Makes system calls return in each way that the counters of the kernel know, a hundred times each, and says by how much each counter grew.
  * A frame that SYSRET cannot restore is made by a signal handler, whose return takes any frame; the return itself is a system call.
+ * The fast calls of 32-bit code are made by returns32, the ways to return from them in its order.
  */
 #define _GNU_SOURCE
 #include <asm/ldt.h>
@@ -13,6 +14,7 @@
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -161,6 +163,22 @@ static void signals(void)
 		syscall(SYS_tgkill, getpid(), getpid(), SIGUSR1);
 }
 
+static void calls32(void)
+{
+	char way[] = { (char)('0' + want), 0 };
+	char *const arguments[] = { "returns32", way, NULL };
+	int status = -1;
+	pid_t child = fork();
+
+	if (!child) {
+		execv("/returns32", arguments);
+		_exit(127);
+	}
+	waitpid(child, &status, 0);
+	if (status)
+		printf("FAILED returns32 %s: %d\n", way, status);
+}
+
 static void measure(const char *name, void (*what)(void))
 {
 	struct row before[ROWS], after[ROWS];
@@ -179,6 +197,7 @@ int main(void)
 {
 	struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO };
 	static const char *const names[] = { "clean", "cx", "r11", "tf", "rf", "cs", "ss", "high" };
+	static const char *const names32[] = { "clean32", "signal32", "cs32", "ss32", "rf32", "tf32" };
 
 	mount("none", "/sys", "sysfs", 0, "");
 	mount("none", "/sys/kernel/debug", "debugfs", 0, "");
@@ -188,6 +207,8 @@ int main(void)
 	prepare();
 	for (want = 0; want < 8; want++)
 		measure(names[want], signals);
+	for (want = 0; want < 6; want++)
+		measure(names32[want], calls32);
 	printf("TRAPS all %d\n", traps);
 	fflush(stdout);
 	reboot(RB_AUTOBOOT);
