@@ -193,6 +193,8 @@ def verify(path: Path, say: Speaker, *, image: str | None = None, objects: Seque
     record = Record(spec, image or ", ".join(objects) or None)
     images = _images(spec, code, wanted, image, objects, say, record)
     findings += _prove(spec, images, say, record)
+    if findings and len(spec.versions) > 1:
+        say.say(f"the spec was read for version {spec.version}; for another one: --for " + "|".join(v for v in spec.versions if v != spec.version))
     if image is not None and spec.handlers:
         findings += _compiled(spec, Path(image), wanted, say, record)
     _say_trust(images, say, record)

@@ -62,7 +62,7 @@ class Versions:
             if on is not None and guard is not None:
                 if on is not GUARDS[str(guard.data)]:
                     return False
-                node.children = [None if child is guard else child for child in node.children]     # type: ignore[list-item]
+                node.children = [None if child is guard else child for child in node.children]
         children: list[Any] = []
         for child in node.children:
             if not isinstance(child, Tree):

@@ -135,12 +135,14 @@ class Series:
     subject: str
     message: str
     stays: str                                  # what is left as it is
-    objects: tuple[str, ...]                    # where the code is proved
+    objects: Mapping[str, tuple[str, ...]]      # version -> where the code is proved
     steps: tuple[Step, ...]
 
     def of(self, version: str) -> Series:
         """What it does to one version."""
-        steps = (replace(s, edits=tuple(e for e in s.edits if version in (e.only or self.versions))) for s in self.steps if version in (s.only or self.versions))
+        def meant(part: Step | Edit) -> bool:
+            return version in (part.only or self.versions)
+        steps = (replace(s, edits=tuple(e for e in s.edits if meant(e))) for s in self.steps if meant(s))
         return replace(self, steps=tuple(s for s in steps if s.edits))
 
     @property
@@ -166,8 +168,9 @@ def load_series(path: Path) -> Series:
     try:
         data: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
         steps = tuple(Step(row["subject"], row["message"].strip(), tuple(_edit(e) for e in row["edit"]), _only(row)) for row in data["patch"])
-        series = Series(tuple(data["versions"]), data["subject"], data["message"].strip(), data["stays"].strip(), tuple(data["objects"]), steps)
-        strange = sorted({v for s in steps for part in (s, *s.edits) for v in part.only} - set(series.versions))
+        series = Series(tuple(data["versions"]), data["subject"], data["message"].strip(), data["stays"].strip(),
+                        {version: tuple(data["objects"][version]) for version in data["versions"]}, steps)
+        strange = sorted({v for s in steps for v in (*s.only, *(v for e in s.edits for v in e.only))} - set(series.versions))
         if strange:
             raise KeyError(f"only {', '.join(strange)}, which is none of its versions")
         return series

@@ -24,6 +24,7 @@ class Tree:
     """A kernel's source tree. It is read, never written: edits live in `texts` until they are a series."""
 
     root: Path
+    short: str                                  # 6.12
     name: str                                   # 6.12.117
     clean: bool | None                          # None: not checked, the tree is no git repository
     texts: dict[str, str] = field(default_factory=dict)
@@ -85,7 +86,7 @@ def version_of(root: Path, wanted: tuple[str, ...]) -> Version:
 
 def open_tree(root: Path, version: Version, touched: tuple[str, ...]) -> Tree:
     """The tree at a path. `touched`: files that must be as they were committed. Raises Findings: they have changes that were not committed."""
-    return Tree(root, version.name, _clean(root, touched))
+    return Tree(root, version.short, version.name, _clean(root, touched))
 
 
 def _clean(root: Path, touched: tuple[str, ...]) -> bool | None:
