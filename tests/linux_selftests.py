@@ -11,7 +11,7 @@ from pathlib import Path
 
 import linux_boot as L
 
-PROGRAMS = 48
+PROGRAMS = {"6.12": 48, "6.1": 44}             # of each kernel
 SECONDS = 1500                                  # a machine that hangs, not one that is slow
 NUMBERS = re.compile(r"(0x)+[0-9a-f]+|\b[0-9a-f]{6,}\b|\d+")
 Results = dict[tuple[str, str], set[str]]
@@ -28,8 +28,8 @@ class Compared:
     unstable: dict[str, list[str]]              # programs that say something else in each round on the first kernel: what
 
 
-def archive(folder: Path, tree: Path) -> Path:
-    """All programs, of 64 and of 32 bits, as the kernel's Makefile makes them, without shared libraries."""
+def archive(folder: Path, tree: Path, version: str = "6.12") -> Path:
+    """All programs of a kernel, of 64 and of 32 bits, as the kernel's Makefile makes them, without shared libraries."""
     programs = folder / "x86"
     programs.mkdir()
     done = subprocess.run(["make", "-C", str(tree / "tools" / "testing" / "selftests" / "x86"), "-j2", f"OUTPUT={programs}",
@@ -37,7 +37,7 @@ def archive(folder: Path, tree: Path) -> Path:
     assert done.returncode == 0, done.stderr[-4000:]
     init = L.compiled(folder, Path(__file__).parent / "linux" / "selftests.c")
     files = sorted(programs.iterdir())
-    assert len(files) == PROGRAMS, [f.name for f in files]
+    assert len(files) == PROGRAMS[version], [f.name for f in files]
     return L.initramfs(folder / "init.cpio", {"init": init, **{f"tests/{f.name}": f for f in files}})
 
 
@@ -73,16 +73,16 @@ def complaints(lines: list[str]) -> set[str]:
     return {NUMBERS.sub("#", re.sub(r"^\[ *[\d.]+\] ", "", line)) for line in L.trouble(lines)}
 
 
-def compare(kernels: Sequence[Path], init: Path, model: str, append: str) -> Compared:
+def compare(kernels: Sequence[Path], init: Path, model: str, append: str, version: str = "6.12") -> Compared:
     """Boot both, side by side, with two CPUs each: tests that move between CPUs do. AssertionError when one does not come to the end."""
     said = [init.with_name(f"said.{index}") for index in range(2)]
     with ThreadPoolExecutor(2) as pool:
         consoles = list(pool.map(lambda kernel, file: L.booted(kernel, init, model, append, cpus=2, memory=512, seconds=SECONDS, second=file), kernels, said))
     stock, other = ([line.strip("\r") for line in file.read_text("utf-8", "replace").split("\n")] for file in said)
     for lines, console in zip((stock, other), consoles, strict=True):
-        assert L.values(lines, "DONE") == {"programs": PROGRAMS}, "\n".join([*lines[-10:], *console[-30:]])
+        assert L.values(lines, "DONE") == {"programs": PROGRAMS[version]}, "\n".join([*lines[-10:], *console[-30:]])
     wanted, found = results(stock), results(other)
-    assert len(found) == 2 * PROGRAMS
+    assert len(found) == 2 * PROGRAMS[version]
     different, unstable = differences(wanted, found)
     known = [[line.removeprefix("KNOWS ") for line in lines if line.startswith("KNOWS ")] for lines in (stock, other)]
     if known[0] != known[1]:

@@ -18,21 +18,33 @@ from entryc.model.digest import model_digest
 
 SPEC = SPECS / "linux" / "x86_64.entry"
 ASSEMBLY, COMPAT, C = "arch/x86/entry/entry_64.S", "arch/x86/entry/entry_64_compat.S", "arch/x86/entry/common.c"
-HEADER, MAKEFILE, KCONFIG = "arch/x86/include/asm/idtentry.h", "arch/x86/entry/Makefile", "arch/x86/Kconfig.debug"
-PATCHES = 7
+HEADER, CALLS = "arch/x86/include/asm/idtentry.h", "arch/x86/include/asm/syscall.h"
+MAKEFILE, KCONFIG = "arch/x86/entry/Makefile", "arch/x86/Kconfig.debug"
+PATCHES = {"6.12": 7, "6.1": 3}
 PERSON = "A Person <person@example.org>"
 GIT = {"GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org", "GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.org",
        "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
 
 
+def files_of(version: str, out: Path) -> Path:
+    """The files of a kernel that the series reads."""
+    for name in ("Makefile", "Kbuild", ASSEMBLY, COMPAT, C, HEADER, CALLS, MAKEFILE, KCONFIG):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(kernel_source(version) / name, out / name)
+    return out
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """The files of Linux 6.12 that the series reads."""
-    out = tmp_path / "linux"
-    for name in ("Makefile", "Kbuild", ASSEMBLY, COMPAT, C, HEADER, MAKEFILE, KCONFIG):
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(kernel_source("6.12") / name, out / name)
-    return out
+    return files_of("6.12", tmp_path / "linux")
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    return files_of("6.1", tmp_path / "linux")
+
+
+both = pytest.mark.parametrize("version", PATCHES)
 
 
 def run(tree: Path, *more: str) -> int:
@@ -62,8 +74,10 @@ def edited(tree: Path, name: str, change: Callable[[str], str]) -> None:
     (tree / name).write_text(after)
 
 
-def test_git_takes_it(tree: Path, tmp_path: Path) -> None:
+@both
+def test_git_takes_it(version: str, tmp_path: Path) -> None:
     """One commit a patch, with the files that --apply makes; the tree is only read."""
+    tree = files_of(version, tmp_path / "linux")
     mbox = series(tree, tmp_path)
     before = contents(tree)
     git(tree, "init", "-q")
@@ -72,7 +86,7 @@ def test_git_takes_it(tree: Path, tmp_path: Path) -> None:
     git(tree, "am", "-q", str(mbox))
     assert contents(tree) != before
     subjects = git(tree, "log", "--format=%s", "--reverse").splitlines()[1:]
-    assert subjects == re.findall(r"^Subject: \[PATCH \d+/\d+\] (.*)$", mbox.read_text(), re.MULTILINE) and len(subjects) == PATCHES
+    assert subjects == re.findall(r"^Subject: \[PATCH \d+/\d+\] (.*)$", mbox.read_text(), re.MULTILINE) and len(subjects) == PATCHES[version]
     other = tmp_path / "other"
     for name, data in before.items():
         (other / name).parent.mkdir(parents=True, exist_ok=True)
@@ -81,23 +95,27 @@ def test_git_takes_it(tree: Path, tmp_path: Path) -> None:
     assert contents(other) == contents(tree)
 
 
-def test_same_bytes_for_the_same_date(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@both
+def test_same_bytes_for_the_same_date(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = files_of(version, tmp_path / "linux")
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     first = series(tree, tmp_path).read_bytes()
     assert b"\nDate: Tue, 14 Nov 2023 22:13:20 -0000\n" in first
     assert series(tree, tmp_path).read_bytes() == first
 
 
-def test_checkpatch(tree: Path, tmp_path: Path) -> None:
+@both
+def test_checkpatch(version: str, tmp_path: Path) -> None:
     """The kernel's own checker, at its strictest. MAINTAINERS: a new file always asks for it."""
+    tree = files_of(version, tmp_path / "linux")
     mbox = series(tree, tmp_path, "--signoff")
-    assert mbox.read_text().count(f"\n\nSigned-off-by: {PERSON}\n---\n") == PATCHES
+    assert mbox.read_text().count(f"\n\nSigned-off-by: {PERSON}\n---\n") == PATCHES[version]
     mails = ["From 0000" + part for part in mbox.read_text().split("From 0000")[1:]]
-    assert len(mails) == PATCHES
+    assert len(mails) == PATCHES[version]
     for number, mail in enumerate(mails):
         file = tmp_path / f"{number}.patch"
         file.write_text(mail)
-        done = subprocess.run(["perl", str(kernel_source("6.12") / "scripts" / "checkpatch.pl"), "--strict", "--no-tree", "--no-summary", "--terse",
+        done = subprocess.run(["perl", str(kernel_source(version) / "scripts" / "checkpatch.pl"), "--strict", "--no-tree", "--no-summary", "--terse",
                                "--ignore", "FILE_PATH_CHANGES", str(file)], capture_output=True, text=True, check=False)
         assert done.returncode == 0 and not done.stdout.strip(), done.stdout + done.stderr
 
@@ -141,14 +159,27 @@ def test_text_of_stubs(tree: Path) -> None:
         "", 'ALTERNATIVE "call error_entry; movq %rax, %rsp", "call xen_error_entry", X86_FEATURE_XENPV', "ENCODE_FRAME_POINTER", "UNWIND_HINT_REGS",
         "movq%rsp, %rdi", ".if \\has_error_code == 1", "movqORIG_RAX(%rsp), %rsi", "movq$-1, ORIG_RAX(%rsp)", ".endif", "call\\cfunc", "REACHABLE",
         "jmperror_return", ""]
-    assert re.search(r"\.macro idtentry vector asmsym .*\n\tpushq\t5\*8\(%rsp\)\n\t\.endr\n\tUNWIND_HINT_IRET_REGS offset=8\n\.L\\asmsym\\\(\)_from_user:", text, re.DOTALL)
+    room = "\n\tpushq\t5*8(%rsp)\n\t.endr\n\tUNWIND_HINT_IRET_REGS offset=8\n.L\\asmsym\\()_from_user:"
+    assert room in text.partition(".macro idtentry vector asmsym ")[2].partition(".endm")[0]
     called = text.partition("SYM_CODE_START(error_entry)\n")[2].partition("SYM_CODE_END(error_entry)")[0]
-    places = [called.index(part) for part in ("pushq\t%rsi", "movq\tRDI-RSI(%rsp), %rsi", "movq\t%rdi, RDI-RSI(%rsp)", "offset=3*8", "UNWIND_HINT_REGS", "POINTER 8")]
+    places = [called.index(part) for part in ("pushq\t%rsi", "movq\tRDI-RSI(%rsp), %rsi", "movq\t%rdi, RDI-RSI(%rsp)", "offset=3*8", "UNWIND_HINT_REGS",
+                                              "POINTER 8")]
     assert places == sorted(places) and called.count("pushq\t%rsi") == 2 and called.count("\tjmp\tsync_regs\n") == 2
     table = (tree / HEADER).read_text().partition("SYM_CODE_START(irq_entries_start)\n")[2].partition("SYM_CODE_END(irq_entries_start)")[0]
     assert ".rept\tNR_EXTERNAL_VECTORS\n\tUNWIND_HINT_IRET_REGS\n0:\n\tENDBR\n\t.byte\t0x6a, vector" in table and "jmp\tasm_common_interrupt\n" in table
     assert (kernel_source("6.12") / COMPAT).read_text().partition("SYM_CODE_START(int80_emulation)")[2] == (tree / COMPAT).read_text().partition(
         "SYM_CODE_START(int80_emulation)")[2]
+
+
+def test_text_of_an_older_kernel(older: Path) -> None:
+    """The same paths with that kernel's names; what C says decides, and assembly looks at the frame no more."""
+    assert run(older, "--apply") == 0
+    text = (older / ASSEMBLY).read_text().partition("SYM_CODE_START(entry_SYSCALL_64)\n")[2].partition("SYM_CODE_END(entry_SYSCALL_64)\n")[0]
+    for part in ("PER_CPU_VAR(cpu_current_top_of_stack), %rsp", "UNWIND_HINT_EMPTY", "#ifdef CONFIG_PAGE_TABLE_ISOLATION",
+                 "SWITCH_TO_USER_CR3_STACK scratch_reg=%rdi", "\ttestb\t%al, %al"):
+        assert part in text
+    assert "cmp" not in text and "pcpu_hot" not in text and "END_OF_STACK" not in text
+    assert "return_32" not in (older / C).read_text() and "RETURN_32" not in (older / "arch/x86/entry/return_count.h").read_text()
 
 
 START = "SYM_CODE_START(entry_SYSCALL_64)"
@@ -208,7 +239,9 @@ def uncommitted(tree: Path) -> None:
 REFUSED = {
     "no Makefile": (without("Makefile"), "E380", "is no Linux tree"),
     "another Makefile": (lambda tree: (tree / "Makefile").write_text("all:\n\tcc x.c\n"), "E380", "names no version"),
-    "another version": (change("Makefile", "PATCHLEVEL = 12", "PATCHLEVEL = 11"), "E382", r"the tree is Linux 6\.11\.\d+; the series is made for 6\.12"),
+    "another version": (change("Makefile", "PATCHLEVEL = 12", "PATCHLEVEL = 11"), "E382",
+                        r"the tree is Linux 6\.11\.\d+; the series is made for 6\.12 and 6\.1"),
+    "a version of older files": (change("Makefile", "PATCHLEVEL = 12", "PATCHLEVEL = 1"), "E385", f"the end of do_syscall_64 in {C} is not the code"),
     "a file is missing": (without(C), "E381", f"the tree has no {C}"),
     "no text": (lambda tree: (tree / ASSEMBLY).write_bytes(b"\xff\xfe"), "E381", f"{ASSEMBLY} of the tree is no text"),
     "a link to elsewhere": (outside, "E381", f"{ASSEMBLY} of the tree leads out of it"),
@@ -230,9 +263,28 @@ REFUSED = {
 }
 
 
+REFUSED_OLDER = {
+    "a check in assembly": (change(ASSEMBLY, "\ttestq\t$(X86_EFLAGS_RF|X86_EFLAGS_TF), %r11", "\ttestq\t$(X86_EFLAGS_RF), %r11"), "E385",
+                            f"entry_SYSCALL_64 in {ASSEMBLY} is not the code"),
+    "an end of the C function": (change(C, "\tsyscall_exit_to_user_mode(regs);\n}\n#endif\n\n", "\tsyscall_exit_to_user_mode(regs);\n\tmore();\n}\n#endif\n\n"),
+                                 "E385", f"the end of do_syscall_64 in {C} is not the code"),
+    "a declaration": (change(CALLS, "void do_syscall_64(", "long do_syscall_64("), "E385", r"has the line 'void do_syscall_64\(.*' 0 times"),
+    "files of a newer kernel": (change("Makefile", "PATCHLEVEL = 1\n", "PATCHLEVEL = 12\n"), "E385", f"the end of do_syscall_64 in {C} is not the code"),
+    "applied already": (applied, "E386", "is there already"),
+}
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(name: str, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spoil, code, message = REFUSED[name]
+    refused(*REFUSED[name], tree, tmp_path, capsys)
+
+
+@pytest.mark.parametrize("name", REFUSED_OLDER)
+def test_older_refused(name: str, older: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(*REFUSED_OLDER[name], older, tmp_path, capsys)
+
+
+def refused(spoil: Callable[[Path], None], code: str, message: str, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spoil(tree)
     before = contents(tree)
     capsys.readouterr()
@@ -271,6 +323,8 @@ BAD = {
     "a wrong order": ("x86_64.entry", "    gs = kernel\n    percpu.tss.sp2 = sp\n", "    percpu.tss.sp2 = sp\n    gs = kernel\n", "E316",
                       "cannot be reached here"),
     "a series that is no TOML": ("x86_64.series.toml", "versions = ", "versions ", "E384", "cannot be read"),
+    "a step for no version": ("x86_64.series.toml", 'only    = ["6.12"]', 'only    = ["6.13"]', "E384", "only 6.13, which is none of its versions"),
+    "no version in the spec": ("x86_64.entry", 'version V6_12 "6.12"', 'version V6_12 "6.11"', "E229", "the spec names no version 6.12"),
     "no kind": ("x86_64.series.toml", 'kind   = "code"', 'kind   = "kode"', "E384", "cannot be read: 'kode'"),
     "an unknown key": ("x86_64.series.toml", "counted  = true", "counter  = true", "E384", "cannot be read: 'counter'"),
     "a wrong type": ("x86_64.series.toml", 'known    = ["2dd9f0e8effa9368"]', "known    = 2", "E384", "cannot be read: known = 2"),
@@ -281,14 +335,16 @@ BAD = {
     "an unknown choice": ("x86_64.series.toml", 'choice   = "return_64"\nknown', 'choice   = "return_65"\nknown', "E384", "names the choice return_65,"),
     "a part without an end": ("x86_64.series.toml", 'last   = "iretq"', 'last   = ""', "E384", "first without last"),
     "a part that is not there": ("x86_64.series.toml", 'last   = "iretq"', 'last   = "iretl"', "E385", "has no code of common_interrupt_return"),
-    "an arm that nothing fits": ("x86_64.series.toml", 'paths = ["asm_exc_int3"]', 'paths = ["asm_exc_int4"]', "E384", "fits an arm of macro idtentry: asm_exc_int4"),
+    "an arm that nothing fits": ("x86_64.series.toml", 'paths = ["asm_exc_int3"]', 'paths = ["asm_exc_int4"]', "E384",
+                                 "fits an arm of macro idtentry: asm_exc_int4"),
     "no place for a table": ("x86_64.series.toml", 'symbol  = "irq_entries_start"', 'symbol  = "irq_entries"', "E384", "has its place at irq_entries"),
     "an arm's key": ("x86_64.series.toml", '{ when = ', '{ wenn = ', "E384", "cannot be read: 'wenn'"),
     "entry points that differ": ("parts/x86_64-6.12-vectors.entry", "on vector 4  as exception(exc_overflow)",
-                                 "on vector 4 { ac = 0 if SMAP; df = 0; save regs.orig_ax; through error_entry; do clear_history; call exc_overflow(regs); goto error_return }",
+                                 "on vector 4 { ac = 0 if SMAP; df = 0; save regs.orig_ax; through error_entry; do clear_history; call exc_overflow(regs); "
+                                 "goto error_return }",
                                  "E389", "idtentry_body cannot be one text: asm_exc_divide_error has 'movq\t%rsp, %rdi"),
-    "another frame at the call": ("parts/x86_64-6.12-vectors.entry", "    save regs.orig_ax\n    through error_entry\n    call f", "    through error_entry\n    call f",
-                                  "E351", "'error_entry' is reached with different frames"),
+    "another frame at the call": ("parts/x86_64-6.12-vectors.entry", "    save regs.orig_ax\n    through error_entry\n    call f",
+                                  "    through error_entry\n    call f", "E351", "'error_entry' is reached with different frames"),
     "a called path that saves nothing": ("parts/x86_64-6.12-vectors.entry", "path error_entry called {\n    save regs\n", "path error_entry called {\n", "E317",
                                          "cx holds the only copy of the interrupted cx"),
     "a called path without a frame": ("parts/x86_64-6.12-vectors.entry", "call sync_regs(regs) as early -> regs on task\n    }\n    from kernel",
@@ -337,7 +393,9 @@ def test_no_proof(name: str, tree: Path, tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_check_plans_what_the_series_makes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", str(SPEC)]) == 0 and "code for entry_SYSCALL_64," in capsys.readouterr().out
+    assert main(["check", str(SPEC)]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"for 6\.12: .* code for entry_SYSCALL_64, entry_SYSENTER_compat,", said) and re.search(r"for 6\.1: .* code for entry_SYSCALL_64, 5", said)
     folder = copied(tmp_path)
     edited(folder, "x86_64.entry", lambda text: text.replace("    gs = kernel\n    percpu.tss.sp2 = sp\n", "    percpu.tss.sp2 = sp\n    gs = kernel\n"))
     assert main(["check", str(folder / "x86_64.entry")]) == 1 and "error[E316]" in capsys.readouterr().err

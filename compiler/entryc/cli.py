@@ -23,20 +23,22 @@ def _arguments() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("spec", metavar="SPEC", help="the .entry file")
     shared.add_argument("--format", choices=("text", "json"), default="text", help="how findings are written (default: text)")
+    version = argparse.ArgumentParser(add_help=False)
+    version.add_argument("--for", dest="version", metavar="VERSION", help="read the spec for this version of the kernel (default: the first that it names)")
     volume = shared.add_mutually_exclusive_group()
     volume.add_argument("-q", "--quiet", action="store_true", help="say nothing but findings")
     volume.add_argument("-v", "--verbose", action="store_true", help="say every step and list every claim")
 
-    build = commands.add_parser("build", parents=[shared], help="write assembly, C and headers; assemble, check and prove them")
+    build = commands.add_parser("build", parents=[shared, version], help="write assembly, C and headers; assemble, check and prove them")
     build.add_argument("-o", "--out", metavar="DIR", help="where the files go (default: out/SPEC)")
     build.add_argument("--check", action="store_true", help="write nothing; fail when a file in DIR is not what the spec gives")
     build.add_argument("--prove", choices=("all", "none"), default="all", help="prove the assembled bytes (default), or only write")
     build.add_argument("--report", metavar="FILE", help="write tools, verdicts and times as JSON")
     build.add_argument("--depfile", metavar="FILE", help="write a make rule with the files that were read")
 
-    commands.add_parser("check", parents=[shared], help="read the spec and plan its paths; write nothing")
+    commands.add_parser("check", parents=[shared], help="read the spec, for each version that it names, and plan its paths; write nothing")
 
-    verify = commands.add_parser("verify", parents=[shared], help="prove the machine code, of the build or of an image")
+    verify = commands.add_parser("verify", parents=[shared, version], help="prove the machine code, of the build or of an image")
     source = verify.add_mutually_exclusive_group()
     source.add_argument("--image", metavar="ELF", help="prove the code in this linked kernel instead of the flat form")
     source.add_argument("--object", metavar="ELF", action="append", help="prove the code in this object file; repeat it for files that belong together")
@@ -53,7 +55,7 @@ def _arguments() -> argparse.ArgumentParser:
     verify.add_argument("--report", metavar="FILE", help="write verdicts and times as JSON, or as a page when FILE ends in .html")
 
     _diff(commands.add_parser(
-        "diff", help="say what a change of spec means",
+        "diff", parents=[version], help="say what a change of spec means",
         description="Compare what two specs mean: rows with category and level, from the model and never from the text.",
         epilog="A side is a file, or git:REV:PATH: the file as it was in a revision, with the files that it used there. "
                "Exit status: 0; 1 with differences at the level of --fail-on; 2 when the sides could not be compared."))
@@ -64,7 +66,7 @@ def _arguments() -> argparse.ArgumentParser:
     explain = commands.add_parser("explain", help="say what a rule of diff is about")
     explain.add_argument("code", metavar="CODE", help="for example D111")
 
-    commands.add_parser("layout", parents=[shared], help="show frames and memory with offsets and sizes")
+    commands.add_parser("layout", parents=[shared, version], help="show frames and memory with offsets and sizes")
     return parser
 
 
@@ -132,7 +134,7 @@ def _compare(options: argparse.Namespace) -> int:
         return differ.rules()
     try:
         return differ.diff(differ.Asked(tuple(options.paths), options.against, options.format, options.fail_on, options.accept, options.effects,
-                                        options.prove, options.configuration, options.output, options.verbose, options.quiet))
+                                        options.prove, options.configuration, options.output, options.verbose, options.quiet, options.version))
     except Findings as stop:                    # 1 would say that the sides differ
         sys.stderr.write(render_text(stop.findings))
         return USAGE
@@ -154,15 +156,17 @@ def _run(options: argparse.Namespace) -> int:
         findings = jobs.check(path, say)
     elif options.command == "layout":
         from .driver.jobs import layout_text
-        sys.stdout.write(layout_text(path))
+        sys.stdout.write(layout_text(path, options.version))
         return OK
     elif options.command == "build":
         out = Path(options.out) if options.out else Path("out") / path.stem
-        findings = jobs.build(path, out, say, check=options.check, prove=options.prove == "all", report=options.report, depfile=options.depfile)
+        findings = jobs.build(path, out, say, check=options.check, prove=options.prove == "all", report=options.report, depfile=options.depfile,
+                              version=options.version)
     else:
         findings = jobs.verify(path, say, image=options.image, objects=options.object or [], configuration=options.configuration,
                                crosscheck=options.crosscheck, mutants="all" if options.all else options.mutants,
-                               recheck=options.recheck, smt2=options.dump_smt2, seed=options.seed, report=options.report, constants=options.const or [])
+                               recheck=options.recheck, smt2=options.dump_smt2, seed=options.seed, report=options.report, constants=options.const or [],
+                               version=options.version)
     if options.format == "json" or findings:
         _show(findings, options.format)
     return FOUND if any(f.level == "error" for f in findings) else OK

@@ -46,15 +46,15 @@ class Side:
 
 
 @contextmanager
-def loaded(side: Side) -> Iterator[Spec]:
-    """The spec of a side. Raises NotComparable. Its source texts stay valid afterwards."""
+def loaded(side: Side, version: str | None = None) -> Iterator[Spec]:
+    """The spec of a side, for a version of its kernel. Raises NotComparable. Its source texts stay valid afterwards."""
     try:
         if side.revision is None:
-            yield load_spec(Path(side.path))
+            yield load_spec(Path(side.path), version=version)
             return
         with tempfile.TemporaryDirectory(prefix="entryc-") as folder:
             root, inside = _checked_out(side, Path(folder))
-            yield load_spec(root / inside, f"{side.revision}:{inside}", within=root)
+            yield load_spec(root / inside, f"{side.revision}:{inside}", within=root, version=version)
     except Findings as stop:
         reason = stop.findings[0].message if stop.findings else "it cannot be read"
         raise NotComparable(side.name, reason, stop.findings) from None

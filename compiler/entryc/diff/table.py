@@ -172,7 +172,8 @@ TABLE: dict[type, Shape] = {
     M.Clause: Shape({"condition": _leaf(), "name": _leaf("D112", "refusal"), "reason": REASON, "span": SPAN},
                     lambda c, names: (plain(c.condition, names), c.name), lambda c: f"clause {c.name}", "D111", shown=lambda o, _: spelled.clause(o)),
     M.Method: Shape({"name": KEY, "exit": _leaf("", "exit path", "path"), "clauses": _list("D111"), "span": SPAN}, P.named(), P.titled("method"), place=True),
-    M.Choice: Shape({"name": KEY, "methods": _list("D114", "method"), "span": SPAN, "by_address": _leaf("", "gives an address")}, P.named(),
+    M.Choice: Shape({"name": KEY, "methods": _list("D114", "method"), "span": SPAN, "by_address": _leaf("", "gives an address"),
+                     "bits": _leaf("", "width of the index")}, P.named(),
                     P.titled("choice"), place=True),
 
     # ---- C ----

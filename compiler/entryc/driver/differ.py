@@ -45,6 +45,7 @@ class Asked:
     output: str | None = None
     verbose: bool = False
     quiet: bool = False
+    version: str | None = None                  # of the kernel, on both sides
 
 
 def diff(asked: Asked) -> int:
@@ -52,7 +53,7 @@ def diff(asked: Asked) -> int:
     try:
         accepted = read(Path(asked.accept)) if asked.accept is not None else []
         old, new = _sides(asked)
-        with loaded(old) as before, loaded(new) as after:
+        with loaded(old, asked.version) as before, loaded(new, asked.version) as after:
             data, rows = _compared(before, after, asked, accepted)
     except NotComparable as problem:
         print(f"entryc: the {problem.side} side cannot be compared: {problem.reason}", file=sys.stderr)

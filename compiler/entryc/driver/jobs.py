@@ -66,9 +66,9 @@ class Record:
     moved: Callable[[str], Image] | None = None         # the code of a configuration where an emulator can run it
 
 
-def _load(path: Path, constants: dict[str, int] | None = None) -> tuple[Spec, Code, list[Finding]]:
+def _load(path: Path, constants: dict[str, int] | None = None, version: str | None = None) -> tuple[Spec, Code, list[Finding]]:
     """A spec with its plan. A spec that describes a kernel's own code has none."""
-    spec = load_spec(path, constants=constants)
+    spec = load_spec(path, constants=constants, version=version)
     collector = Collector()
     if spec.target != "bare":
         return spec, Code(spec.arch), []
@@ -77,31 +77,39 @@ def _load(path: Path, constants: dict[str, int] | None = None) -> tuple[Spec, Co
 
 
 def check(path: Path, say: Speaker) -> list[Finding]:
-    """Read, plan and render; nothing is written."""
-    spec, code, findings = _load(path)
+    """Read, plan and render, for each version that the spec names; nothing is written."""
+    loaded = _load(path)
+    findings = _check(path, say, *loaded)
+    for version in loaded[0].versions[1:]:
+        findings += _check(path, say, *_load(path, version=version))
+    return findings
+
+
+def _check(path: Path, say: Speaker, spec: Spec, code: Code, findings: list[Finding]) -> list[Finding]:
+    shown = f"{path} for {spec.version}" if len(spec.versions) > 1 else str(path)
     if spec.target != "bare":
         from .patcher import made
         symbols = made(path, spec)
         of_them = f", code for {', '.join(symbols)}" if symbols is not None else ""
-        say.say(f"{path}: {len(spec.of_kind('entry'))} entry points of target {spec.target}{of_them}, {len(spec.configurations)} configuration(s): no error")
+        say.say(f"{shown}: {len(spec.of_kind('entry'))} entry points of target {spec.target}{of_them}, {len(spec.configurations)} configuration(s): no error")
         return findings
     render.render(spec, code)                   # what C cannot express shows only here
     count = sum(1 for line in code.lines if hasattr(line, "form"))
-    say.say(f"{path}: {len(spec.of_kind('entry'))} entry points, {count} instructions, {len(spec.configurations)} configuration(s): no error")
+    say.say(f"{shown}: {len(spec.of_kind('entry'))} entry points, {count} instructions, {len(spec.configurations)} configuration(s): no error")
     return findings
 
 
-def layout_text(path: Path) -> str:
+def layout_text(path: Path, version: str | None = None) -> str:
     """Frames and memory in the shape that kernel people read."""
     from ..emit.layout import emit_layout
-    return emit_layout(load_spec(path))
+    return emit_layout(load_spec(path, version=version))
 
 
 def build(path: Path, out: Path, say: Speaker, *, check: bool = False, prove: bool = True, report: str | None = None,
-          depfile: str | None = None) -> list[Finding]:
+          depfile: str | None = None, version: str | None = None) -> list[Finding]:
     """Everything: text, assembled by all assemblers at hand, disciplined, proved; written only when no error was found."""
     started = time.process_time()
-    spec, code, findings = _load(path)
+    spec, code, findings = _load(path, version=version)
     if spec.target != "bare":
         raise Findings([Finding("E405", "error", f"{path} describes code of target {spec.target}: nothing is written for it",
                                 help="prove the code that it describes: entryc verify SPEC --object FILE, or --image FILE")])
@@ -173,9 +181,9 @@ def _prove(spec: Spec, images: dict[str, Image], say: Speaker, record: Record, o
 
 def verify(path: Path, say: Speaker, *, image: str | None = None, objects: Sequence[str] = (), configuration: str | None = None, crosscheck: int = 0,
            mutants: str | None = None, recheck: int = 0, smt2: str | None = None, seed: int = 1, report: str | None = None,
-           constants: Sequence[str] = ()) -> list[Finding]:
+           constants: Sequence[str] = (), version: str | None = None) -> list[Finding]:
     """Prove the flat form of every configuration, a linked image, or objects."""
-    spec, code, findings = _load(path, _constants(constants))
+    spec, code, findings = _load(path, _constants(constants), version)
     if configuration is not None and configuration not in spec.configurations:
         raise Findings([Finding("E403", "error", f"the spec has no configuration '{configuration}'",
                                 help="known: " + ", ".join(spec.configurations))])
@@ -185,6 +193,8 @@ def verify(path: Path, say: Speaker, *, image: str | None = None, objects: Seque
     record = Record(spec, image or ", ".join(objects) or None)
     images = _images(spec, code, wanted, image, objects, say, record)
     findings += _prove(spec, images, say, record)
+    if findings and len(spec.versions) > 1:
+        say.say(f"the spec was read for version {spec.version}; for another one: --for " + "|".join(v for v in spec.versions if v != spec.version))
     if image is not None and spec.handlers:
         findings += _compiled(spec, Path(image), wanted, say, record)
     _say_trust(images, say, record)

@@ -24,9 +24,9 @@ from ..patch.kernel_code import plan_kernel_code, together
 from ..patch.kernel_text import KernelText
 from ..patch.mail import Sender, mbox
 from ..patch.proof import load_proof
-from ..patch.series import Array, Code, Macro, load_series
+from ..patch.series import Array, Code, Macro, Series, load_series
 from ..patch.stubs import Stubs
-from ..patch.tree import open_tree, refused
+from ..patch.tree import open_tree, refused, version_of
 from ..resources import filled
 from ..source.finding import Collector
 from . import output
@@ -58,8 +58,10 @@ def patch(asked: Asked, say: Speaker) -> int:
         raise refused("E384", f"there are no patches for target {spec.target} on {spec.arch.title}", "entryc build writes whole files for target bare")
     series = load_series(asked.spec.with_name(asked.spec.stem + ".series.toml"))
     sender = _sender(asked) if asked.out is not None else None
-    tree = open_tree(asked.tree, series.versions, series.files)
-    texts = _Texts(spec, dialect)
+    version = version_of(asked.tree, series.versions)
+    series, (spec, dialect) = series.of(version.short), _read_for(asked.spec, version.short, spec, dialect)
+    tree = open_tree(asked.tree, version, series.files)
+    texts = _Texts(spec, dialect, series)
     proof = load_proof(asked.proof, texts.digest) if asked.proof is not None else None
     patches = apply_series(series, tree, dialect, texts)
     if asked.out is not None and sender is not None:
@@ -76,15 +78,25 @@ def patch(asked: Asked, say: Speaker) -> int:
     return 0
 
 
+def _read_for(path: Path, version: str, spec: Spec, dialect: Dialect) -> tuple[Spec, Dialect]:
+    """The spec and its dialect for the version of the tree. Raises Findings: the spec names others."""
+    if not spec.versions or spec.version == version:
+        return spec, dialect
+    spec = load_spec(path, version=version)
+    return spec, load_dialect(spec) or dialect
+
+
 def made(path: Path, spec: Spec) -> list[str] | None:
-    """The symbols that the series of a spec makes code for, planned and written; None: it has no series. Raises Findings."""
+    """The symbols that the series of a spec makes code for in its version, planned and written; None: it has no series. Raises Findings."""
     beside = path.with_name(path.stem + ".series.toml")
     dialect = load_dialect(spec)
     if dialect is None or not beside.exists():
         return None
-    texts = _Texts(spec, dialect)
+    series = load_series(beside)
+    series = series.of(spec.version) if spec.version else series
+    texts = _Texts(spec, dialect, series)
     out = []
-    for edit in (edit for step in load_series(beside).steps for edit in step.edits):
+    for edit in (edit for step in series.steps for edit in step.edits):
         if isinstance(edit, Code):
             texts.code(edit.paths, edit.made)
         elif isinstance(edit, Macro | Array):
@@ -97,8 +109,8 @@ def made(path: Path, spec: Spec) -> list[str] | None:
 class _Texts:
     """What the series puts into the tree, made from the spec."""
 
-    def __init__(self, spec: Spec, dialect: Dialect) -> None:
-        self.spec, self.dialect, self.digest = spec, dialect, model_digest(spec)
+    def __init__(self, spec: Spec, dialect: Dialect, series: Series) -> None:
+        self.spec, self.dialect, self.series, self.digest = spec, dialect, series, model_digest(spec)
         self.made: dict[tuple[str, ...], dict[str, list[str]]] = {}
 
     def code(self, paths: tuple[str, ...], symbol: str) -> list[str]:
@@ -138,7 +150,7 @@ class _Texts:
         return KernelC(self.spec, self.dialect).call(self.spec.choices[name], self.frame_of(name))
 
     def template(self, name: str) -> str:
-        counts = KernelC(self.spec, self.dialect).counts()
+        counts = KernelC(self.spec, self.dialect).counts(self.series.choices)
         try:
             return filled(f"{self.spec.target}/{name}.j2", {"counts": counts})
         except TemplateNotFound:

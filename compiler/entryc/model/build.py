@@ -16,6 +16,7 @@ from .load_arch import load_arch
 from .names import Node, first, int_of, near, text_of, tokens, trees
 from .spec import Cell, Choice, Clause, Configuration, Counters, Decision, Feature, Frame, Member, Memory, Method, Slot, Spec, Stack, State, Transition, Window
 from .surroundings import ANY, KEPT, Meaning, StateNeed, SymbolAt
+from .versions import Versions
 
 LANGUAGE = 1
 TARGETS = ("bare", "existing", "linux")     # what is generated; what somebody wrote by hand; Linux
@@ -24,18 +25,23 @@ MAX_ITEMS = 20_000
 Item = tuple[SourceFile, Node]
 
 
-def load_spec(path: Path | str, shown: str | None = None, constants: dict[str, int] | None = None, within: Path | None = None) -> Spec:
+def load_spec(path: Path | str, shown: str | None = None, constants: dict[str, int] | None = None, within: Path | None = None,
+              version: str | None = None) -> Spec:
     """Read, resolve and check a spec. Raises Findings.
 
-    `constants`: values that replace those of the spec's constants; `within`: a folder that no used file may lie outside of.
+    `constants`: values that replace those of the spec's constants; `within`: a folder that no used file may lie outside of;
+    `version`: of the kernel, one of those that the spec names; None: the first.
     """
     path = Path(path)
     file = _read(path, shown or str(path), None)
     collector = Collector()
-    items = _collect(file, path, [], set(), within)
+    versions = Versions(version)
+    items = _collect(file, path, [], set(), versions, within)
+    versions.check(Span(file, 1, 1, 1, 2))
     if len(items) > MAX_ITEMS:
         raise Findings([Finding("E004", "error", f"the spec has more than {MAX_ITEMS} items", Span(file, 1, 1, 1, 2))])
     spec = _header(file, path, items, collector)
+    spec.version, spec.versions = versions.chosen, tuple(versions.named.values())
     spec.used = tuple(dict.fromkeys(f.name for f, _ in items if f is not file))
     builder = _Builder(Context(spec, collector), items)
     builder.replaced = dict(constants or {})
@@ -51,13 +57,22 @@ def _read(path: Path, shown: str, span: Span | None) -> SourceFile:
         raise Findings([Finding("E003", "error", str(error), span)]) from None
 
 
-def _collect(file: SourceFile, path: Path, chain: list[Path], done: set[Path], within: Path | None = None) -> list[Item]:
-    """The items of a file with those of the files that it uses in their place."""
+def _collect(file: SourceFile, path: Path, chain: list[Path], done: set[Path], versions: Versions, within: Path | None = None) -> list[Item]:
+    """The items of a file with those of the files that it uses in their place, in the version at hand."""
     chain = [*chain, path.resolve()]
     out: list[Item] = []
-    for node in trees(parse("entry", file)):
+    todo = list(reversed(trees(parse("entry", file))))
+    while todo:
+        node = todo.pop()
+        if node.data == "version":
+            versions.add(file, node)
+            continue
+        if node.data == "versioned":
+            todo += reversed(versions.items(file, node))
+            continue
         if node.data != "use":
-            out.append((file, node))
+            if versions.fits(node):
+                out.append((file, node))
             continue
         target = path.parent / text_of(node.children[0])
         span = span_of(file, node)
@@ -72,7 +87,7 @@ def _collect(file: SourceFile, path: Path, chain: list[Path], done: set[Path], w
         shown = str(Path(file.name).parent / text_of(node.children[0]))
         if within is not None and not target.resolve().is_relative_to(within):
             raise Findings([Finding("E003", "error", f"{shown} is outside of the repository", span)])
-        out.extend(_collect(_read(target, shown, span), target, chain, done, within))
+        out.extend(_collect(_read(target, shown, span), target, chain, done, versions, within))
     return out
 
 
@@ -251,7 +266,9 @@ class _Builder:
         clauses: list[Clause] = []
         for index, item in enumerate(trees(node, "clause")):
             names, strings = tokens(item, "NAME"), tokens(item, "STRING")
-            expr = next(c for c in item.children if c is not None and not (c in names or c in strings))
+            expr = item.children[0]
+            for guard in trees(item, "guard", "guard_not"):
+                self.context.error("E229", "a clause depends on versions only: C decides the same with all features", self.context.span(guard))
             label = str(names[0]) if names and names[0] is not expr else f"clause_{index}"
             span = self.context.span(item)
             if label in (c.name for c in clauses):
@@ -262,12 +279,17 @@ class _Builder:
     def _choose(self, node: Node) -> None:
         name, *methods = (str(t) for t in tokens(node, "NAME"))
         span = self.context.span(node)
+        width = next((str(t) for t in tokens(node, "RESULT")), "")
+        if width not in ("", "u8", "u32", "u64") or (width and (tokens(node, "BY_ADDRESS") or self.spec.target == "bare")):
+            self.context.error("E215", f"choice '{name}' cannot give {width}", span,
+                               "u8, u32 or u64 is what C that exists gives as the index; generated C has a width of its own")
+            width = ""
         self.context.declare(self.spec.choices, name, span, "choice")
         for method in methods:
             self.context.known(self.spec.methods, method, span, "method")
         if len(set(methods)) != len(methods):
             self.context.error("E215", f"choice '{name}' names a method twice", span)
-        self.spec.choices[name] = Choice(name, tuple(methods), span, bool(tokens(node, "BY_ADDRESS")))
+        self.spec.choices[name] = Choice(name, tuple(methods), span, bool(tokens(node, "BY_ADDRESS")), int(width[1:]) if width else None)
 
     def _frame(self, node: Node) -> None:
         name = str(tokens(node, "NAME")[0])

@@ -11,7 +11,7 @@ from ..source.text import SourceFile, Span
 from .arch import Arch
 from .spec import Spec
 
-TEXTS = frozenset({"name", "source", "used", "spans"})          # of a spec: where its text lies
+TEXTS = frozenset({"name", "source", "used", "spans", "version", "versions"})       # of a spec: where its text lies, and for what it was read
 
 
 def model_digest(spec: Spec) -> str:
@@ -30,7 +30,8 @@ def _parts(value: Any) -> Iterator[str]:
     elif is_dataclass(value) and not isinstance(value, type):
         yield type(value).__name__
         for field in fields(value):
-            if not (isinstance(value, Spec) and field.name in TEXTS):
+            late = field.metadata.get("later") and getattr(value, field.name) == field.default
+            if not (isinstance(value, Spec) and field.name in TEXTS) and not late:
                 yield field.name
                 yield from _parts(getattr(value, field.name))
     elif isinstance(value, Mapping):

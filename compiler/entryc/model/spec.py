@@ -11,6 +11,8 @@ from .inline import Inline
 from .steps import Call, ReturnStep, Step, flat_steps
 from .surroundings import Assume, Boundary, Guard, Meaning, Op, Region, StateNeed, SymbolAt
 
+LATER = {"later": True}                         # a field that models had not always: part of the digest where it says something
+
 VECTOR_TABLE = "entry_vectors"                  # the symbol of a vector table in memory
 
 
@@ -218,6 +220,7 @@ class Choice:
     methods: tuple[str, ...]
     span: Span
     by_address: bool = False
+    bits: int | None = field(default=None, metadata=LATER)      # of the index that C gives; None: as the CPU's C has it
 
     def index(self, method: str) -> int:
         """The number that C returns for a method: 0 is the fallback."""
@@ -413,6 +416,8 @@ class Spec:
     decisions: dict[str, Decision] = field(default_factory=dict)
     windows: dict[str, Window] = field(default_factory=dict)
     spans: dict[str, Span] = field(default_factory=dict)        # "constant NAME", "flag NAME" -> where it stands
+    version: str = ""                           # of the kernel that the spec was read for; "": it names none
+    versions: tuple[str, ...] = ()              # all that it names
 
     def applies(self, need: StateNeed, configuration: Configuration) -> bool:
         """Does a fact hold in a configuration: its own guard, and that of the state that it is about?"""
@@ -434,7 +439,10 @@ class Spec:
 
     def result_bits(self, choice: str | None) -> int:
         """The width of what a C function returns that makes a choice."""
-        return self.arch.word if choice in self.choices and self.choices[str(choice)].by_address else self.arch.result_bits
+        made = self.choices.get(choice or "")
+        if made is None:
+            return self.arch.result_bits
+        return self.arch.word if made.by_address else made.bits or self.arch.result_bits
 
     def leads_to(self, hardware: str, configuration: Configuration) -> Stack | None:
         """The stack that a hardware stack leads to."""

@@ -7,7 +7,7 @@ from typing import Protocol
 from . import c_source
 from .assembly import fingerprint
 from .dialect import Dialect, Replaced, region_of
-from .series import Array, Choice, Code, Edit, Insert, Macro, New, Patch, Remove, Series
+from .series import Array, Choice, Code, Edit, Insert, Line, Macro, New, Patch, Remove, Series
 from .tree import Tree, refused
 
 AGAIN = "the series was applied to this tree: entryc verify --object shows whether it still holds"
@@ -58,6 +58,8 @@ def _applied(text: str, edit: Edit, tree: Tree, dialect: Dialect, maker: Maker) 
         return _choice(text, edit, maker)
     if isinstance(edit, Insert):
         return _insert(text, edit)
+    if isinstance(edit, Line):
+        return _line(text, edit)
     assert isinstance(edit, New)
     if tree.has(edit.file):
         raise refused("E386", f"the tree has a {edit.file} already", AGAIN)
@@ -108,7 +110,19 @@ def _insert(text: str, edit: Insert) -> str:
     lines = text.split("\n")
     if not edit.after:                          # at the end
         return text.rstrip("\n") + "\n" + "\n".join(["", *edit.lines, ""])
-    places = [i for i, line in enumerate(lines) if line == edit.after]
+    place = _only_line(lines, edit.after, edit.file)
+    return "\n".join([*lines[:place + 1], *edit.lines, *lines[place + 1:]])
+
+
+def _line(text: str, edit: Line) -> str:
+    lines = text.split("\n")
+    place = _only_line(lines, edit.old, edit.file)
+    return "\n".join([*lines[:place], *edit.new, *lines[place + 1:]])
+
+
+def _only_line(lines: list[str], wanted: str, file: str) -> int:
+    """Where a line stands. Raises Findings when that is not once."""
+    places = [i for i, line in enumerate(lines) if line == wanted]
     if len(places) != 1:
-        raise refused("E385", f"{edit.file} has the line '{edit.after.strip()}' {len(places)} times", "the tree is not what this series knows")
-    return "\n".join([*lines[:places[0] + 1], *edit.lines, *lines[places[0] + 1:]])
+        raise refused("E385", f"{file} has the line '{wanted.strip()}' {len(places)} times", "the tree is not what this series knows")
+    return places[0]

@@ -47,16 +47,18 @@ def cover(series: Series, patches: Sequence[Patch], tree: Tree, spec: Spec, dige
     clean = {True: "committed files only", False: "", None: "no git repository: whether it was changed was not checked"}[tree.clean]
     rows = [f"  {symbol:<24} {before.lines:4d} -> {after.lines:4d} {before.branches:8d} -> {after.branches}"
             for _, symbol, before, after in sizes(patches, dialect)]
-    changed = {name: (added, removed) for patch in patches for name, added, removed in counts(patch)}
+    asked = [f"--for {spec.version}"] if spec.version != next(iter(spec.versions), "") else []
+    name = spec.source.name.rsplit("/", 1)[-1]
+    changed = {file: (added, removed) for patch in patches for file, added, removed in counts(patch)}
     parts = [
         f"Subject: [PATCH 0/{len(patches)}] {series.subject}",
         paragraphs(series.message),
-        f"Made for Linux {tree.name} ({clean}).\nThe spec is {spec.source.name.rsplit('/', 1)[-1]}, its model {digest}.",
+        f"Made for Linux {tree.name} ({clean}).\nThe spec is {name}, its model {digest}.",
         "\n".join(["Source lines besides comments, and lines with a conditional branch:", "", *rows]),
         "What stays as it is: " + paragraphs(series.stays) if series.stays else "",
-        "\n".join([*_proved(proof), f"  entryc verify {spec.source.name.rsplit('/', 1)[-1]} " + " ".join(f"--object {name}" for name in series.objects)]),
+        "\n".join([*_proved(proof), "  entryc verify " + " ".join([name, *asked, *(f"--object {n}" for n in series.objects[tree.short])])]),
         "\n".join(f"  [{n}] {p.step.subject}" for n, p in enumerate(patches, 1)),
-        stat([(name, added, removed) for name, (added, removed) in sorted(changed.items())]),
+        stat([(file, added, removed) for file, (added, removed) in sorted(changed.items())]),
     ]
     return "\n\n".join(p for p in parts if p) + "\n"
 

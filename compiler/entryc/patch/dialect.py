@@ -52,11 +52,13 @@ class Dialect:
 
 
 def load_dialect(spec: Spec) -> Dialect | None:
-    """The dialect of the spec's target and CPU; None: there is none."""
+    """The dialect of the spec's target and CPU, with the rows of its version in place of the general ones; None: there is none."""
     path = templates() / spec.target / f"{spec.arch.name}.toml"
     if not path.is_file():
         return None
     data: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+    for table, rows in data.get("versions", {}).get(spec.version, {}).items():
+        data[table] = {**data[table], **rows}
     features = {name: Feature(row.get("name", ""), row.get("option", "")) for name, row in data["features"].items()}
     return Dialect(data["lines"], data["hints"], data["landing"], features, data["forms"], data["cells"], data["constants"],
                    {k: v for k, v in data["c"].items() if isinstance(v, str)}, data["c"].get("parameter", {}), data.get("clauses", {}),

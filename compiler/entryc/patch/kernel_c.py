@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Collection
 
 from ..emit.c_text import OPERATORS, comment
 from ..model.expr import FLIPPED, Binary, Cast, Expr, HookCall, Num, SlotRef, Unary, show
@@ -43,10 +44,10 @@ class KernelC:
     def counted(self, choice: Choice, name: str) -> str:
         return self.dialect.c["count"].format(choice=choice.name.upper(), name=name.upper())
 
-    def counts(self) -> list[dict[str, str]]:
-        """Every way that a choice ends, in the order of its tests: the name of its counter, and what people read."""
+    def counts(self, choices: Collection[str]) -> list[dict[str, str]]:
+        """Every way that these choices end, in the order of its tests: the name of its counter, and what people read."""
         out = []
-        for choice in self.spec.choices.values():
+        for choice in (self.spec.choices[name] for name in self.spec.choices if name in choices):
             method = self.spec.methods[choice.methods[0]]
             out.append((choice, method.name, f"{choice.name} {method.name}"))
             for name in (*(row["name"].lower() for row in self.dialect.unless.get(method.name, ())), *(c.name for c in method.clauses)):

@@ -22,10 +22,15 @@ class Sender:
     signed: bool
 
 
+def changed(patch: Patch) -> list[tuple[str, tuple[str, str]]]:
+    """The files of which something changes: what a step finds as it would make it, it leaves."""
+    return sorted((name, texts) for name, texts in patch.changes.items() if texts[0] != texts[1])
+
+
 def diff_of(patch: Patch) -> str:
     """A unified diff with the headings that git writes."""
     out: list[str] = []
-    for name, (before, after) in sorted(patch.changes.items()):
+    for name, (before, after) in changed(patch):
         out += [f"diff --git a/{name} b/{name}\n", *(["new file mode 100644\n", "--- /dev/null\n"] if not before else [f"--- a/{name}\n"]), f"+++ b/{name}\n"]
         for index, line in enumerate(difflib.unified_diff(before.splitlines(True), after.splitlines(True), n=CONTEXT)):
             if index > 1:
@@ -36,7 +41,7 @@ def diff_of(patch: Patch) -> str:
 def counts(patch: Patch) -> list[tuple[str, int, int]]:
     """For each file: lines added, lines removed."""
     rows = []
-    for name, (before, after) in sorted(patch.changes.items()):
+    for name, (before, after) in changed(patch):
         lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm=""))[2:]
         rows.append((name, sum(x.startswith("+") for x in lines), sum(x.startswith("-") for x in lines)))
     return rows

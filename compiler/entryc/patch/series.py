@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ class Edit:
     """Base of the edits: a file of the tree."""
 
     file: str
+    only: tuple[str, ...] = field(default=(), kw_only=True)     # the versions that need it; empty: all
 
 
 @dataclass(frozen=True)
@@ -99,13 +100,21 @@ class Insert(Edit):
 
 
 @dataclass(frozen=True)
+class Line(Edit):
+    """A line that stands there once gives way to others."""
+
+    old: str
+    new: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class New(Edit):
     """A file that the tree does not have: a text beside the dialect's table."""
 
     template: str
 
 
-KINDS: Mapping[str, type[Edit]] = {"code": Code, "macro": Macro, "array": Array, "remove": Remove, "choice": Choice, "insert": Insert, "new": New}
+KINDS: Mapping[str, type[Edit]] = {"code": Code, "macro": Macro, "array": Array, "remove": Remove, "choice": Choice, "insert": Insert, "line": Line, "new": New}
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,7 @@ class Step:
     subject: str
     message: str
     edits: tuple[Edit, ...]
+    only: tuple[str, ...] = ()                  # the versions that need it; empty: all
 
 
 @dataclass(frozen=True)
@@ -125,8 +135,20 @@ class Series:
     subject: str
     message: str
     stays: str                                  # what is left as it is
-    objects: tuple[str, ...]                    # where the code is proved
+    objects: Mapping[str, tuple[str, ...]]      # version -> where the code is proved
     steps: tuple[Step, ...]
+
+    def of(self, version: str) -> Series:
+        """What it does to one version."""
+        def meant(part: Step | Edit) -> bool:
+            return version in (part.only or self.versions)
+        steps = (replace(s, edits=tuple(e for e in s.edits if meant(e))) for s in self.steps if meant(s))
+        return replace(self, steps=tuple(s for s in steps if s.edits))
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The choices that become C."""
+        return tuple(dict.fromkeys(e.choice for s in self.steps for e in s.edits if isinstance(e, Choice)))
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -145,12 +167,25 @@ def load_series(path: Path) -> Series:
     """Read SPEC.series.toml. Raises Findings."""
     try:
         data: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
-        steps = tuple(Step(row["subject"], row["message"].strip(), tuple(_edit(e) for e in row["edit"])) for row in data["patch"])
-        return Series(tuple(data["versions"]), data["subject"], data["message"].strip(), data["stays"].strip(), tuple(data["objects"]), steps)
+        steps = tuple(Step(row["subject"], row["message"].strip(), tuple(_edit(e) for e in row["edit"]), _only(row)) for row in data["patch"])
+        series = Series(tuple(data["versions"]), data["subject"], data["message"].strip(), data["stays"].strip(),
+                        {version: tuple(data["objects"][version]) for version in data["versions"]}, steps)
+        strange = sorted({v for s in steps for v in (*s.only, *(v for e in s.edits for v in e.only))} - set(series.versions))
+        if strange:
+            raise KeyError(f"only {', '.join(strange)}, which is none of its versions")
+        return series
     except FileNotFoundError:
         raise refused("E384", f"no series belongs to this spec: {path.name} is missing", "entryc patch works with specs that have one") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as problem:
         raise refused("E384", f"{path.name} cannot be read: {problem}") from None
+
+
+def _only(row: dict[str, Any]) -> tuple[str, ...]:
+    """The versions that a step is for."""
+    found = row.get("only", [])
+    if not isinstance(found, list) or not all(isinstance(v, str) for v in found):
+        raise TypeError(f"only = {found!r}")
+    return tuple(found)
 
 
 def _edit(row: dict[str, Any]) -> Edit:

@@ -24,7 +24,7 @@ class Tree:
     """A kernel's source tree. It is read, never written: edits live in `texts` until they are a series."""
 
     root: Path
-    version: tuple[int, int, int]
+    short: str                                  # 6.12
     name: str                                   # 6.12.117
     clean: bool | None                          # None: not checked, the tree is no git repository
     texts: dict[str, str] = field(default_factory=dict)
@@ -59,11 +59,16 @@ def read_text(root: Path, name: str) -> str:
         raise refused("E381", f"{name} of the tree cannot be read: {(problem.strerror or str(problem)).lower()}") from None
 
 
-def open_tree(root: Path, wanted: tuple[str, ...], touched: tuple[str, ...]) -> Tree:
-    """The tree at a path. `wanted`: the versions that the series is for ("6.12"); `touched`: files that must be as they were committed.
+@dataclass(frozen=True)
+class Version:
+    """Which kernel a tree is: 6.12, and in full."""
 
-    Raises Findings: no kernel, another version, changes that were not committed.
-    """
+    short: str
+    name: str                                   # 6.12.117
+
+
+def version_of(root: Path, wanted: tuple[str, ...]) -> Version:
+    """The version of the tree at a path. `wanted`: those that the series is for ("6.12"). Raises Findings: no kernel, another version."""
     try:
         makefile = read_text(root, "Makefile")
     except Findings:
@@ -76,7 +81,12 @@ def open_tree(root: Path, wanted: tuple[str, ...], touched: tuple[str, ...]) -> 
     name = f"{major}.{minor}.{point}{parts.get('EXTRAVERSION', '')}"
     if f"{major}.{minor}" not in wanted:
         raise refused("E382", f"the tree is Linux {name}; the series is made for {' and '.join(wanted)}", "any last number will do, these two have to fit")
-    return Tree(root, (major, minor, point), name, _clean(root, touched))
+    return Version(f"{major}.{minor}", name)
+
+
+def open_tree(root: Path, version: Version, touched: tuple[str, ...]) -> Tree:
+    """The tree at a path. `touched`: files that must be as they were committed. Raises Findings: they have changes that were not committed."""
+    return Tree(root, version.short, version.name, _clean(root, touched))
 
 
 def _clean(root: Path, touched: tuple[str, ...]) -> bool | None:

@@ -418,7 +418,7 @@ class Arrivals:
                         for cell in (e for e in walk(meaning.value) if isinstance(e, CellRef)):
                             self.keep(at, state, cell)
         if exit.index is not None:
-            bits = self.arch.result_bits
+            bits = exit.bits
             high_bits = T.var("C.result.high", 64 - bits)
             machine.write(state, abi.result, T.concat(high_bits, T.const(exit.index, bits)))
         if exit.symbol is not None:

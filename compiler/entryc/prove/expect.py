@@ -26,6 +26,7 @@ class Exit:
     given: Expr | None = None                   # what C promises of the frame
     by_origin: bool = False                     # C leaves it to the frame
     symbol: str | None = None                   # C gives the address of this path
+    bits: int = 0                               # of the index that C gives
 
 
 @dataclass
@@ -180,5 +181,6 @@ def _exits(spec: Spec, step: ExitTo, target: Call | Jump | None, configuration: 
         method = spec.methods[choice.methods[position]] if choice is not None and step.by_method else None
         for found in returns[:1]:
             out.append(Exit(path, found, None if by_address else index, method.name if method else name, method.clauses if method else (),
-                            given=step.given, by_origin=step.by_origin, symbol=name if by_address else None))
+                            given=step.given, by_origin=step.by_origin, symbol=name if by_address else None,
+                            bits=spec.result_bits(choice.name if choice is not None else None)))
     return out
