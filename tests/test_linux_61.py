@@ -65,16 +65,16 @@ def archive(folder: Path, program: str) -> Path:
     return L.initramfs(folder / "init.cpio", {"init": L.compiled(folder, PROGRAMS / f"{program}.c")})
 
 
-@pytest.mark.parametrize("model", ("max", "Skylake-Server"))
-def test_no_more_instructions(model: str, tmp_path: Path) -> None:
-    """Stock and patched, side by side, without and with page-table isolation."""
+@pytest.mark.parametrize(("model", "more"), (("max", -5), ("Skylake-Server", 4)))
+def test_instructions(model: str, more: int, tmp_path: Path) -> None:
+    """Stock and patched, side by side: fewer without page-table isolation; with it, some more, and docs/patch.md says why."""
     init, counts = archive(tmp_path, "count"), {}
     for variant in ("small-6.1", "patched-6.1"):
         lines = L.booted(kernel(variant) / "bzImage", init, model)
         assert not L.trouble(lines), L.trouble(lines)
         counts[variant] = L.values(lines, "COUNT")
         assert set(counts[variant]) == {"enosys", "getppid"}, "\n".join(lines[-20:])
-    assert all(counts["patched-6.1"][name] <= count for name, count in counts["small-6.1"].items()), counts
+    assert all(counts["patched-6.1"][name] <= count + 100 * more for name, count in counts["small-6.1"].items()), counts
 
 
 def test_counters(tmp_path: Path) -> None:
