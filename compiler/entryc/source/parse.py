@@ -81,11 +81,22 @@ def parse(language: str, file: SourceFile) -> Tree[Any]:
     """The syntax tree. Raises Findings for text that is not in the language."""
     _check_depth(file)
     try:
-        return parser(language).parse(file.text if file.text.endswith("\n") else file.text + "\n")
+        return parser(language).parse(_ended(file))
     except UnexpectedInput as error:
         raise Findings([_explain(language, file, error)]) from None
     except RecursionError:
         raise Findings([Finding("E001", "error", "the text is nested too deeply", Span(file, 1, 1, 1, 2))]) from None
+
+
+def tokens_of(language: str, file: SourceFile) -> tuple[Tree[Any], list[Token]]:
+    """The syntax tree with the tokens that it was made of: separators are tokens with the comments in them. Raises Findings."""
+    tree = parse(language, file)
+    steps = parser(language).parse_interactive(_ended(file))
+    return tree, list(steps.iter_parse())
+
+
+def _ended(file: SourceFile) -> str:
+    return file.text if file.text.endswith("\n") else file.text + "\n"
 
 
 def _check_depth(file: SourceFile) -> None:

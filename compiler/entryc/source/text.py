@@ -13,6 +13,26 @@ class Unreadable(Exception):
     """A file cannot be used as source text; the message says why, in words for the user."""
 
 
+def decoded(data: bytes, shown: str) -> str:
+    """The characters of a file. Raises Unreadable for what is too large, binary or empty."""
+    if len(data) > MAX_BYTES:
+        raise Unreadable(f"{shown} is larger than {MAX_BYTES} bytes")
+    if b"\0" in data:
+        raise Unreadable(f"{shown} is not text: it contains a NUL byte")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"{shown} is not UTF-8: byte {error.start} cannot be decoded") from None
+    if not source_text(text).strip():
+        raise Unreadable(f"{shown} is empty")
+    return text
+
+
+def source_text(text: str) -> str:
+    """Text with the line ends that the languages know, without a byte order mark."""
+    return text.removeprefix("\ufeff").replace("\r\n", "\n")
+
+
 @dataclass(frozen=True)
 class SourceFile:
     """One text, with the name that messages use for it."""
@@ -37,18 +57,7 @@ class SourceFile:
             raise Unreadable(f"{shown} does not exist") from None
         except OSError as error:
             raise Unreadable(f"{shown} cannot be read: {error.strerror or error}") from None
-        if len(data) > MAX_BYTES:
-            raise Unreadable(f"{shown} is larger than {MAX_BYTES} bytes")
-        if b"\0" in data:
-            raise Unreadable(f"{shown} is not text: it contains a NUL byte")
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise Unreadable(f"{shown} is not UTF-8: byte {error.start} cannot be decoded") from None
-        text = text.replace("\r\n", "\n")
-        if not text.strip():
-            raise Unreadable(f"{shown} is empty")
-        return cls(shown, text)
+        return cls(shown, source_text(decoded(data, shown)))
 
 
 @dataclass(frozen=True)
