@@ -54,8 +54,12 @@ def _files(path: str) -> list[Path | None]:
 
 
 def _one(path: Path | None, asked: Asked, say: Speaker) -> list[Finding]:
+    name = str(path) if path is not None else "standard input"
     try:
-        name, before = (str(path), _text(path)) if path is not None else ("standard input", decoded(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input"))
+        if path is not None:
+            SourceFile.read(path)
+        before = decoded(path.read_bytes() if path is not None else sys.stdin.buffer.read(MAX_BYTES + 1), name)
+        SourceFile.of(before, name)
     except Unreadable as problem:
         raise Findings([Finding("E003", "error", str(problem))]) from None
     after = formatted(before, name)
@@ -71,12 +75,6 @@ def _one(path: Path | None, asked: Asked, say: Speaker) -> list[Finding]:
         _write(path.resolve(), after)
         say.say(f"{name} formatted")
     return []
-
-
-def _text(path: Path) -> str:
-    """As it is on disk: line ends and a byte order mark count as differences."""
-    SourceFile.read(path)
-    return path.read_bytes().decode()
 
 
 def _write(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from .. import resources
@@ -22,6 +23,7 @@ TARGETS = ("bare", "existing", "linux")     # what is generated; what somebody w
 MAX_ITEMS = 20_000
 
 Item = tuple[SourceFile, Node]
+Texts = Mapping[Path, str]                      # resolved path -> text that stands for the file's: an editor's unsaved buffer
 
 
 def load_spec(path: Path | str, shown: str | None = None, constants: dict[str, int] | None = None, within: Path | None = None) -> Spec:
@@ -29,51 +31,75 @@ def load_spec(path: Path | str, shown: str | None = None, constants: dict[str, i
 
     `constants`: values that replace those of the spec's constants; `within`: a folder that no used file may lie outside of.
     """
-    path = Path(path)
-    file = _read(path, shown or str(path), None)
     collector = Collector()
-    items = _collect(file, path, [], set(), within)
-    if len(items) > MAX_ITEMS:
-        raise Findings([Finding("E004", "error", f"the spec has more than {MAX_ITEMS} items", Span(file, 1, 1, 1, 2))])
-    spec = _header(file, path, items, collector)
-    spec.used = tuple(dict.fromkeys(f.name for f, _ in items if f is not file))
-    builder = _Builder(Context(spec, collector), items)
-    builder.replaced = dict(constants or {})
-    builder.build()
+    spec = _load(_Source(within, {}), Path(path), shown or str(path), constants or {}, collector)
     collector.stop_if_failed()
+    assert spec is not None
     return spec
 
 
-def _read(path: Path, shown: str, span: Span | None) -> SourceFile:
+def read_spec(path: Path, shown: str, texts: Texts) -> tuple[Spec | None, list[Finding]]:
+    """The spec as far as it can be read, for an editor, and all findings. With errors, parts of the spec are missing."""
+    collector = Collector()
+    spec = _load(_Source(None, texts), path, shown, {}, collector)
+    return spec, collector.findings
+
+
+def _load(source: _Source, path: Path, shown: str, constants: dict[str, int], collector: Collector) -> Spec | None:
+    """A spec; with errors, as far as it got. Every finding goes to the collector."""
+    spec: Spec | None = None
     try:
-        return SourceFile.read(path, shown)
-    except Unreadable as error:
-        raise Findings([Finding("E003", "error", str(error), span)]) from None
+        file = source.read(path, shown, None)
+        items = source.collect(file, path, [])
+        if len(items) > MAX_ITEMS:
+            raise Findings([Finding("E004", "error", f"the spec has more than {MAX_ITEMS} items", Span(file, 1, 1, 1, 2))])
+        spec = _header(file, path, items, collector)
+        spec.used = tuple(dict.fromkeys(f.name for f, _ in items if f is not file))
+        builder = _Builder(Context(spec, collector), items)
+        builder.replaced = constants
+        builder.build()
+    except Findings as stop:
+        collector.findings += [f for f in stop.findings if f not in collector.findings]
+    return spec
 
 
-def _collect(file: SourceFile, path: Path, chain: list[Path], done: set[Path], within: Path | None = None) -> list[Item]:
-    """The items of a file with those of the files that it uses in their place."""
-    chain = [*chain, path.resolve()]
-    out: list[Item] = []
-    for node in trees(parse("entry", file)):
-        if node.data != "use":
-            out.append((file, node))
-            continue
-        target = path.parent / text_of(node.children[0])
-        span = span_of(file, node)
-        if target.resolve() in chain:
-            names = " → ".join(p.name for p in [*chain[chain.index(target.resolve()):], target])
-            raise Findings([Finding("E005", "error", f"the files use each other in a circle: {names}", span)])
-        if target.resolve() in done:
-            continue
-        done.add(target.resolve())
-        if len(done) > 200:
-            raise Findings([Finding("E005", "error", "more than 200 files are used", span)])
-        shown = str(Path(file.name).parent / text_of(node.children[0]))
-        if within is not None and not target.resolve().is_relative_to(within):
-            raise Findings([Finding("E003", "error", f"{shown} is outside of the repository", span)])
-        out.extend(_collect(_read(target, shown, span), target, chain, done, within))
-    return out
+class _Source:
+    """The files of one spec."""
+
+    def __init__(self, within: Path | None, texts: Texts) -> None:
+        self.within, self.texts = within, texts
+        self.done: set[Path] = set()
+
+    def read(self, path: Path, shown: str, span: Span | None) -> SourceFile:
+        try:
+            text = self.texts.get(path.resolve()) if self.texts else None
+            return SourceFile.read(path, shown) if text is None else SourceFile.of(text, shown)
+        except Unreadable as error:
+            raise Findings([Finding("E003", "error", str(error), span)]) from None
+
+    def collect(self, file: SourceFile, path: Path, chain: list[Path]) -> list[Item]:
+        """The items of a file with those of the files that it uses in their place."""
+        chain = [*chain, path.resolve()]
+        out: list[Item] = []
+        for node in trees(parse("entry", file)):
+            if node.data != "use":
+                out.append((file, node))
+                continue
+            target = path.parent / text_of(node.children[0])
+            span = span_of(file, node)
+            if target.resolve() in chain:
+                names = " → ".join(p.name for p in [*chain[chain.index(target.resolve()):], target])
+                raise Findings([Finding("E005", "error", f"the files use each other in a circle: {names}", span)])
+            if target.resolve() in self.done:
+                continue
+            self.done.add(target.resolve())
+            if len(self.done) > 200:
+                raise Findings([Finding("E005", "error", "more than 200 files are used", span)])
+            shown = str(Path(file.name).parent / text_of(node.children[0]))
+            if self.within is not None and not target.resolve().is_relative_to(self.within):
+                raise Findings([Finding("E003", "error", f"{shown} is outside of the repository", span)])
+            out.extend(self.collect(self.read(target, shown, span), target, chain))
+        return out
 
 
 def _header(file: SourceFile, path: Path, items: list[Item], collector: Collector) -> Spec:
