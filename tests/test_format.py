@@ -184,7 +184,7 @@ def test_a_formatter_that_would_change_the_meaning_writes_nothing(tmp_path: Path
     path.write_text(MESSY)
     monkeypatch.setattr("entryc.source.format.aligned", lambda lines: ["language 2"])
     assert main(["fmt", str(path)]) == 1
-    assert "error[E007]" in capsys.readouterr().err
+    assert "error[E009]" in capsys.readouterr().err
     assert path.read_text() == MESSY
 
 
@@ -200,7 +200,7 @@ def test_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = neat.stat().st_mtime_ns
     assert main(["fmt", "--check", str(folder)]) == 1
     shown = capsys.readouterr().err
-    assert f"error[E006]: {messy} is not formatted" in shown
+    assert f"error[E008]: {messy} is not formatted" in shown
     assert "neat.entry" not in shown
     assert messy.read_text() == MESSY
     assert main(["fmt", str(folder)]) == 1
@@ -221,7 +221,7 @@ def test_diff_json_and_nothing_to_do(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["fmt", "--diff", str(path)]) == 0
     assert capsys.readouterr().out == f"--- {path}\n+++ {path}, formatted\n@@ -1 +1 @@\n-const  A = 1\n+const A = 1\n"
     assert main(["fmt", "--check", "--format", "json", str(path)]) == 1
-    assert [f["code"] for f in json.loads(capsys.readouterr().out)["findings"]] == ["E006"]
+    assert [f["code"] for f in json.loads(capsys.readouterr().out)["findings"]] == ["E008"]
     assert path.read_text() == "const  A = 1\n"
     assert main(["fmt", str(tmp_path / "missing.entry")]) == 2
     assert main(["fmt"]) == 2

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from conftest import SPECS
-from entryc.model.build import read_spec
-from entryc.source.finding import Edit, Finding
+from entryc.model import files
+from entryc.model.build import load_spec, read_spec
+from entryc.source.finding import Edit, Finding, Findings
 from entryc.source.forms import FORMS
 from entryc.source.parse import first_words, parse, parser, tokens_of, words
 from entryc.source.pieces import Places
@@ -136,3 +137,52 @@ def test_no_list_of_terminals(capsys: pytest.CaptureFixture[str]) -> None:
         for finding in findings(text.replace("%head", MACROS["%head"])):
             assert not any(t in finding.message for t in ("_SEP", "_LB", "__", "EQUAL", "NAME")), finding.message
             assert finding.message.count(",") < 4, finding.message
+
+
+HEAD = 'language 1; arch x86_64; target bare; license "MIT"\n'
+
+
+def refusal(folder: Path, **texts: str) -> Finding:
+    """The first finding of the spec a.entry beside files with these texts."""
+    for name, text in texts.items():
+        (folder / f"{name}.entry").write_text(text)
+    with pytest.raises(Findings) as stop:
+        load_spec(folder / "a.entry", "a.entry")
+    return stop.value.findings[0]
+
+
+def test_a_row_of_files_has_an_end(tmp_path: Path) -> None:
+    for n in range(50):
+        (tmp_path / f"f{n}.entry").write_text(f'use "f{n + 1}.entry"\n')
+    found = refusal(tmp_path, a=HEAD + 'use "f0.entry"\n')
+    assert (found.code, found.message) == ("E005", "more than 32 files use each other in a row")
+    assert str(found.span) == "f30.entry:1:1"
+
+
+def test_many_files(tmp_path: Path) -> None:
+    for n in range(250):
+        (tmp_path / f"f{n}.entry").write_text(f"const A{n} = {n}\n")
+    found = refusal(tmp_path, a=HEAD + "".join(f'use "f{n}.entry"\n' for n in range(250)))
+    assert (found.code, found.message, str(found.span)) == ("E005", "more than 200 files are used", "a.entry:202:1")
+
+
+def test_large_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_TOTAL", 400)
+    found = refusal(tmp_path, a=HEAD + 'use "b.entry"\nuse "c.entry"\n', b="# " + "x" * 200 + "\nconst A = 1\n", c="# " + "x" * 200 + "\nconst B = 1\n")
+    assert (found.code, found.message, str(found.span)) == ("E005", "the files of the spec are larger than 400 characters together", "c.entry:1:1")
+
+
+def test_circles_and_links(tmp_path: Path) -> None:
+    assert refusal(tmp_path, a=HEAD + 'use "a.entry"\n').message == "the files use each other in a circle: a.entry → a.entry"
+    (tmp_path / "l.entry").symlink_to("m.entry")
+    (tmp_path / "m.entry").symlink_to("l.entry")
+    assert refusal(tmp_path, a=HEAD + 'use "l.entry"\n').code == "E003"
+    (tmp_path / "n.entry").symlink_to("a.entry")
+    assert "in a circle: a.entry → n.entry" in refusal(tmp_path, a=HEAD + 'use "n.entry"\n').message
+
+
+def test_mistakes_of_several_files_are_found_together(tmp_path: Path) -> None:
+    (tmp_path / "b.entry").write_text("const B = \nframe regs { gprs; hardware }\n")
+    (tmp_path / "a.entry").write_text(HEAD + 'use "b.entry"\nuse "missing.entry"\nconst C = B\nconst D = \nfeature F : later\n')
+    found = read_spec(tmp_path / "a.entry", "a.entry", {})[1]
+    assert [(str(f.span), f.code) for f in found] == [("a.entry:5:10", "E002"), ("b.entry:1:10", "E002"), ("a.entry:3:1", "E003"), ("a.entry:6:1", "E212")]

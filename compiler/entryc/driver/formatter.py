@@ -66,7 +66,7 @@ def _one(path: Path | None, asked: Asked, say: Speaker) -> list[Finding]:
     if asked.diff:
         sys.stdout.writelines(difflib.unified_diff(before.splitlines(True), after.splitlines(True), name, f"{name}, formatted"))
     if asked.check:
-        return [Finding("E006", "error", f"{name} is not formatted", help=f"run: entryc fmt {name}" if path else None)] if before != after else []
+        return [Finding("E008", "error", f"{name} is not formatted", help=f"run: entryc fmt {name}" if path else None)] if before != after else []
     if asked.diff:
         return []
     if path is None:

@@ -43,7 +43,7 @@ def formatted(text: str, name: str) -> str:
     tree, tokens = tokens_of(language, file)
     out = "\n".join(aligned(_Lines(tokens).all())) + "\n"
     if parse(language, SourceFile(name, out)) != tree:
-        raise Findings([Finding("E007", "error", f"{name} would mean something else after formatting: it was left as it is",
+        raise Findings([Finding("E009", "error", f"{name} would mean something else after formatting: it was left as it is",
                                 Span(file, 1, 1, 1, 2), "this is a mistake of entryc: please report it with the text")])
     return out
 
