@@ -23,7 +23,9 @@ from .syntax import CHOICES, Proposal, Wrong, proposals
 from .text import SourceFile, Span
 
 MAX_MISTAKES = 20                               # of one file
-MAX_WORK = 3_000_000                            # characters that are parsed again at most
+MAX_TEXT = 300_000                              # characters of a text in which more than the first mistake is looked for
+MAX_BRACES = 100
+MAX_WORK = 2_000_000                            # characters that are parsed again at most
 MAX_TRIAL = 40_000                              # characters of an item in which changes are tried
 TYPES = frozenset(("bool", "u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64"))
 CODE_BLOCKS = frozenset(("step", "handler step"))
@@ -65,10 +67,14 @@ def parse_all(language: str, file: SourceFile) -> Parsed:
     try:
         check_depth(file)
         return Parsed(parser(language).parse(ended(file)))
-    except UnexpectedInput:
+    except UnexpectedInput as error:
         newer = version.newer(file) if language == "entry" else None
         if newer is not None:
             return Parsed(Tree("start", []), [newer], Lost(all=True))
+        if len(file.text) > MAX_TEXT:
+            line = min(max(1, error.line), len(file.lines))         # -1: at the end
+            first = Span(file, line, max(1, error.column), line, max(1, error.column) + 1)
+            return Parsed(Tree("start", []), [Finding("E002", "error", "the text cannot be read from here on", first)], Lost(all=True))
         return _Recovery(language, file).run()
     except RecursionError:
         raise Findings([Finding("E001", "error", "the text is nested too deeply", Span(file, 1, 1, 1, 2))]) from None
@@ -95,8 +101,12 @@ class _Recovery:
         items, braces = pieces(self.text, first_words(self.language))
         taken: set[int] = set()
         for item in items:
-            mine = [b for b in braces if b.at not in taken and (item.start <= b.at <= item.end or (b.sign == "{" and item.start <= b.fix <= item.end))]
+            mine = [b for b in braces[:MAX_BRACES] if b.at not in taken
+                    and (item.start <= b.at <= item.end or (b.sign == "{" and item.start <= b.fix <= item.end))]
             taken |= {b.at for b in mine}
+            if self.work > MAX_WORK or len(self.out.findings) >= MAX_MISTAKES:
+                self.out.lost.all = True        # the rest is not looked at
+                break
             self._item(item, mine)
         for brace in braces:
             if brace.at not in taken and len(self.out.findings) < MAX_MISTAKES:

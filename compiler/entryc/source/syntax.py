@@ -20,7 +20,7 @@ CHOICES = {"BOUND": ("user", "kernel"), "ARRIVAL": ("arrive", "leave"), "SIDE": 
            "PRESET": ("preset",), "PARANOID": ("paranoid",), "ALONE": ("alone",), "CLEARS": ("clears first",), "BY_ADDRESS": ("by address",)}
 VALUE = frozenset(("INT", "TYPE", "TILDE", "MINUS"))
 SIGNS = {"EQUAL": "=", "COLON": ":", "_COMMA": ",", "RPAR": ")", "RSQB": "]", "LPAR": "(", "_LB": "{", "__ARROW": "->"}
-COMMENT = re.compile(r"//|/\*")
+AROUND = 10_000                                 # characters behind a mistake that are looked at
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ class _Mistake:
     def __init__(self, wrong: Wrong) -> None:
         self.w = wrong
         self.text, self.at, self.accepts = wrong.text, wrong.at, wrong.accepts
-        self.words = [x for x in words_of(wrong.text[wrong.statement.start:wrong.statement.end], wrong.statement.start) if x.text != "\n"]
+        first, last = wrong.statement.start, min(wrong.statement.end, wrong.at + AROUND)
+        self.words = [x for x in words_of(wrong.text[first:last], first) if x.text != "\n"]
         self.got = next((x for x in self.words if x.at == wrong.at), None)
         before = [x for x in self.words if x.end <= wrong.at]
         self.before: Word | None = before[-1] if before else None
@@ -110,7 +111,7 @@ class _Mistake:
             return "its start"
         if self.before.text.startswith('"'):
             return "the text"
-        dotted = re.compile(r"[A-Za-z0-9_.]*$").search(self.text, self.w.statement.start, self.before.end)
+        dotted = re.compile(r"[A-Za-z0-9_.]*$").search(self.text, max(self.w.statement.start, self.before.end - 80), self.before.end)
         return f"'{dotted[0] if dotted is not None and dotted[0] else self.before.text}'"
 
     def _version(self) -> Iterator[Proposal]:
