@@ -17,7 +17,8 @@ Change = tuple[int, int, str]                   # from, to, what stands there th
 # Terminals of the grammars that stand for a few words, and those of which one starts a value.
 CHOICES = {"BOUND": ("user", "kernel"), "ARRIVAL": ("arrive", "leave"), "SIDE": ("enter", "leave"), "PASS": ("repeat", "once"), "ONOFF": ("on", "off"),
            "SOURCE": ("number", "error_code"), "ORIGIN": ("user", "kernel", "any"), "FIXUP": ("fault", "fixup"), "ALL": ("all",), "NOT": ("not",),
-           "PRESET": ("preset",), "PARANOID": ("paranoid",), "ALONE": ("alone",), "CLEARS": ("clears first",), "BY_ADDRESS": ("by address",)}
+           "PRESET": ("preset",), "PARANOID": ("paranoid",),
+           "CALLED": ("called",), "ALONE": ("alone",), "CLEARS": ("clears first",), "BY_ADDRESS": ("by address",)}
 VALUE = frozenset(("INT", "TYPE", "TILDE", "MINUS"))
 SIGNS = {"EQUAL": "=", "COLON": ":", "_COMMA": ",", "RPAR": ")", "RSQB": "]", "LPAR": "(", "_LB": "{", "__ARROW": "->"}
 AROUND = 10_000                                 # characters behind a mistake that are looked at
