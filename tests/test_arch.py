@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import SPECS
 from entryc import resources
-from entryc.model import build
+from entryc.model import build, files
 from entryc.model.load_arch import load_arch, read_arch
 from entryc.source.finding import Findings
 from entryc.source.parse import build_parser
@@ -68,7 +68,7 @@ def test_address_where_there_is_none(tmp_path: Path) -> None:
 
 
 def test_too_many_items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "MAX_ITEMS", 4)
+    monkeypatch.setattr(files, "MAX_ITEMS", 4)
     with pytest.raises(Findings) as stop:
         build.load_spec(SPECS / "unikernel.entry")
     assert stop.value.findings[0].code == "E004"

@@ -98,7 +98,7 @@ def test_caret_points_at_the_place(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(("right", "wrong", "help_text"), [
     ("restore all", "restor all", "did you mean 'restore'?"), ("save regs", "sav regs", "did you mean 'save'?"),
     ("vectors 0..255", "vectrs 0..255", "did you mean 'vectors'?"), ("trap(regs)", "trap(reg)", "did you mean 'regs'?"),
-    ("return iretq", "return iret", "did you mean 'iretq'?"), ("x86_64", "x86-64", "expected")])
+    ("return iretq", "return iret", "did you mean 'iretq'?"), ("x86_64", "x86-64", "did you mean 'x86_64'?")])
 def test_misspelt_words(right: str, wrong: str, help_text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "misspelt.entry"
     path.write_text(UNIKERNEL.replace(right, wrong).replace("; ", "\n    "))

@@ -1,4 +1,4 @@
-"""The command line: entryc build | check | verify | diff | patch | explain | layout. Exit status 0 fine, 1 findings, 2 usage or nothing to work on."""
+"""The command line: entryc build | check | fmt | verify | diff | patch | explain | layout. Exit status 0 fine, 1 findings, 2 usage or nothing to work on."""
 
 from __future__ import annotations
 
@@ -38,6 +38,11 @@ def _arguments() -> argparse.ArgumentParser:
 
     commands.add_parser("check", parents=[shared], help="read the spec, for each version that it names, and plan its paths; write nothing")
 
+    _format(commands.add_parser(
+        "fmt", help="write specs as they should stand: indentation, blanks, columns",
+        description="Format specs in place: .entry files, and .arch files too. Comments and line breaks stay; the meaning never changes.",
+        epilog="Exit status: 0; 1 with --check when a file is not formatted, or when one cannot be parsed; 2 when there is nothing to format."))
+
     verify = commands.add_parser("verify", parents=[shared, version], help="prove the machine code, of the build or of an image")
     source = verify.add_mutually_exclusive_group()
     source.add_argument("--image", metavar="ELF", help="prove the code in this linked kernel instead of the flat form")
@@ -68,6 +73,14 @@ def _arguments() -> argparse.ArgumentParser:
 
     commands.add_parser("layout", parents=[shared, version], help="show frames and memory with offsets and sizes")
     return parser
+
+
+def _format(fmt: argparse.ArgumentParser) -> None:
+    fmt.add_argument("paths", metavar="SPEC", nargs="+", help="files, folders with specs in them, or - to read standard input and write standard output")
+    fmt.add_argument("--check", action="store_true", help="write nothing; fail, and name the files that are not formatted")
+    fmt.add_argument("--diff", action="store_true", help="write nothing; print what would change")
+    fmt.add_argument("--format", choices=("text", "json"), default="text", help="how findings are written (default: text)")
+    fmt.add_argument("-q", "--quiet", action="store_true", help="say nothing but findings")
 
 
 def _diff(diff: argparse.ArgumentParser) -> None:
@@ -104,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         gc.disable()                            # a program that ends soon: collecting garbage would cost a tenth of its time
     try:
-        run = {"diff": _compare, "explain": _compare, "patch": _make_patches}.get(options.command, _run)
+        run = {"diff": _compare, "explain": _compare, "patch": _make_patches, "fmt": _format_files}.get(options.command, _run)
         return run(options)
     except Findings as stop:
         _show(stop.findings, getattr(options, "format", "text"))
@@ -138,6 +151,15 @@ def _compare(options: argparse.Namespace) -> int:
     except Findings as stop:                    # 1 would say that the sides differ
         sys.stderr.write(render_text(stop.findings))
         return USAGE
+
+
+def _format_files(options: argparse.Namespace) -> int:
+    from .driver import formatter
+    from .driver.jobs import Speaker
+    findings = formatter.run(formatter.Asked(tuple(options.paths), options.check, options.diff), Speaker(quiet=options.quiet or options.format == "json"))
+    if findings:
+        raise Findings(findings)
+    return OK
 
 
 def _make_patches(options: argparse.Namespace) -> int:

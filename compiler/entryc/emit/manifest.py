@@ -6,8 +6,8 @@ import hashlib
 import json
 from typing import Any
 
-from ..model.build import LANGUAGE
 from ..model.spec import Spec
+from ..source.version import LANGUAGE
 
 
 def digest(text: str) -> str:

@@ -5,24 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from .. import resources
+from ..source import version
 from ..source.finding import Collector, Finding, Findings
-from ..source.parse import parse, span_of
-from ..source.text import SourceFile, Span, Unreadable
+from ..source.parse import span_of
+from ..source.text import SourceFile, Span
 from . import build_around, build_c, build_ops, build_steps, check, check_c
 from .context import Context
 from .expr import Expr, Num, constant, is_constant, show
+from .files import Item, Sources, Texts
 from .inline import OpDecide, flat
 from .load_arch import load_arch
 from .names import Node, first, int_of, near, text_of, tokens, trees
 from .spec import Cell, Choice, Clause, Configuration, Counters, Decision, Feature, Frame, Member, Memory, Method, Slot, Spec, Stack, State, Transition, Window
 from .surroundings import ANY, KEPT, Meaning, StateNeed, SymbolAt
-from .versions import Versions
 
-LANGUAGE = 1
 TARGETS = ("bare", "existing", "linux")     # what is generated; what somebody wrote by hand; Linux
-MAX_ITEMS = 20_000
-
-Item = tuple[SourceFile, Node]
 
 
 def load_spec(path: Path | str, shown: str | None = None, constants: dict[str, int] | None = None, within: Path | None = None,
@@ -32,63 +29,40 @@ def load_spec(path: Path | str, shown: str | None = None, constants: dict[str, i
     `constants`: values that replace those of the spec's constants; `within`: a folder that no used file may lie outside of;
     `version`: of the kernel, one of those that the spec names; None: the first.
     """
-    path = Path(path)
-    file = _read(path, shown or str(path), None)
     collector = Collector()
-    versions = Versions(version)
-    items = _collect(file, path, [], set(), versions, within)
-    versions.check(Span(file, 1, 1, 1, 2))
-    if len(items) > MAX_ITEMS:
-        raise Findings([Finding("E004", "error", f"the spec has more than {MAX_ITEMS} items", Span(file, 1, 1, 1, 2))])
-    spec = _header(file, path, items, collector)
-    spec.version, spec.versions = versions.chosen, tuple(versions.named.values())
-    spec.used = tuple(dict.fromkeys(f.name for f, _ in items if f is not file))
-    builder = _Builder(Context(spec, collector), items)
-    builder.replaced = dict(constants or {})
-    builder.build()
+    spec = _load(Sources(within, {}, version), Path(path), shown or str(path), constants or {}, collector)
     collector.stop_if_failed()
+    assert spec is not None
     return spec
 
 
-def _read(path: Path, shown: str, span: Span | None) -> SourceFile:
+def read_spec(path: Path, shown: str, texts: Texts) -> tuple[Spec | None, list[Finding]]:
+    """The spec as far as it can be read, for an editor, and all findings. With errors, parts of the spec are missing."""
+    collector = Collector()
+    spec = _load(Sources(None, texts), path, shown, {}, collector)
+    return spec, collector.findings
+
+
+def _load(source: Sources, path: Path, shown: str, constants: dict[str, int], collector: Collector) -> Spec | None:
+    """A spec; with errors, as far as it got. Every finding goes to the collector."""
+    spec: Spec | None = None
+    own = Collector()
     try:
-        return SourceFile.read(path, shown)
-    except Unreadable as error:
-        raise Findings([Finding("E003", "error", str(error), span)]) from None
-
-
-def _collect(file: SourceFile, path: Path, chain: list[Path], done: set[Path], versions: Versions, within: Path | None = None) -> list[Item]:
-    """The items of a file with those of the files that it uses in their place, in the version at hand."""
-    chain = [*chain, path.resolve()]
-    out: list[Item] = []
-    todo = list(reversed(trees(parse("entry", file))))
-    while todo:
-        node = todo.pop()
-        if node.data == "version":
-            versions.add(file, node)
-            continue
-        if node.data == "versioned":
-            todo += reversed(versions.items(file, node))
-            continue
-        if node.data != "use":
-            if versions.fits(node):
-                out.append((file, node))
-            continue
-        target = path.parent / text_of(node.children[0])
-        span = span_of(file, node)
-        if target.resolve() in chain:
-            names = " → ".join(p.name for p in [*chain[chain.index(target.resolve()):], target])
-            raise Findings([Finding("E005", "error", f"the files use each other in a circle: {names}", span)])
-        if target.resolve() in done:
-            continue
-        done.add(target.resolve())
-        if len(done) > 200:
-            raise Findings([Finding("E005", "error", "more than 200 files are used", span)])
-        shown = str(Path(file.name).parent / text_of(node.children[0]))
-        if within is not None and not target.resolve().is_relative_to(within):
-            raise Findings([Finding("E003", "error", f"{shown} is outside of the repository", span)])
-        out.extend(_collect(_read(target, shown, span), target, chain, done, versions, within))
-    return out
+        file = source.read(path, shown, None)
+        items = source.collect(file, path)
+        source.versions.check(Span(file, 1, 1, 1, 2))
+        spec = _header(file, path, items, own)
+        spec.version, spec.versions = source.versions.chosen, tuple(source.versions.named.values())
+        spec.used = tuple(dict.fromkeys(f.name for f, _ in items if f is not file))
+        builder = _Builder(Context(spec, own), items)
+        builder.replaced = constants
+        builder.build()
+    except Findings as stop:
+        own.findings += [f for f in stop.findings if f not in own.findings]
+    bounds = [f for f in own.findings if f.code in ("E001", "E003", "E004", "E005")]
+    found = [*source.findings, *(own.findings if not source.findings else [*bounds, *source.kept(own.findings)])]
+    collector.findings += [f for f in found if f not in collector.findings]
+    return spec
 
 
 def _header(file: SourceFile, path: Path, items: list[Item], collector: Collector) -> Spec:
@@ -102,17 +76,17 @@ def _header(file: SourceFile, path: Path, items: list[Item], collector: Collecto
                                 related=(("first here", span_of(*found[kind])),))
             found.setdefault(kind, (item_file, node))
     where = Span(file, 1, 1, 1, 2)
-    wanted = {"language": f"language {LANGUAGE}", "arch": "arch " + " or ".join(resources.arch_names()), "target": "target bare",
+    wanted = {"language": f"language {version.LANGUAGE}", "arch": "arch " + " or ".join(resources.arch_names()), "target": "target bare",
               "license": 'license "MIT"'}
     for kind, example in wanted.items():
         if kind not in found:
             collector.error("E207", f"the spec does not say its {kind}", where, f"for example: {example}")
     collector.stop_if_failed()
 
-    version = int_of(found["language"][1].children[0])
-    if version != LANGUAGE:
-        collector.error("E208", f"the spec is written in language {version}; this entryc reads language {LANGUAGE}",
-                        span_of(*found["language"]), "install a newer entryc" if version > LANGUAGE else None)
+    stated_in, stated = found["language"]
+    problem = version.refused(str(stated.children[0]), span_of(stated_in, stated.children[0]))
+    if problem is not None:
+        collector.findings.append(problem)
     name = str(found["arch"][1].children[0])
     if name not in resources.arch_names():
         collector.error("E209", f"no CPU is called '{name}'", span_of(*found["arch"]), near(name, resources.arch_names()))

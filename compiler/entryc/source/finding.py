@@ -13,6 +13,14 @@ LEVELS = ("error", "warning", "note")
 
 
 @dataclass(frozen=True)
+class Edit:
+    """A change of the source that mends what a finding is about: `text` in place of what the span covers."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True)
 class Finding:
     """One statement about the input. `code` is stable; `help` names the way out."""
 
@@ -23,6 +31,7 @@ class Finding:
     help: str | None = None
     related: tuple[tuple[str, Span], ...] = ()
     data: dict[str, Any] = field(default_factory=dict, compare=False)
+    edits: tuple[Edit, ...] = ()
 
 
 class Findings(Exception):

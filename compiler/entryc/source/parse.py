@@ -10,23 +10,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from lark import Lark, Token, Tree, UnexpectedInput
+from lark import Lark, Token, Tree
 from lark import __version__ as lark_version
-from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from .. import resources
 from .finding import Finding, Findings
 from .text import SourceFile, Span
 
 MAX_DEPTH = 100
-
-# What a reader calls the terminals; the others are shown as they are written.
-WORDS = {"_SEP": "end of line", "_LB": "'{'", "_RB": "'}'", "_COMMA": "','", "NAME": "a name", "INT": "a number",
-         "STRING": "a text in quotes", "TYPE": "a type such as u64", "$END": "the end of the file", "ORIGIN": "user, kernel or any",
-         "EQUAL": "'='", "DOT": "'.'", "LPAR": "'('", "RPAR": "')'", "LSQB": "'['", "COLON": "':'",
-         "BOUND": "user or kernel", "ARRIVAL": "arrive or leave", "SIDE": "enter or leave", "PASS": "repeat or once", "ONOFF": "on or off",
-         "SOURCE": "number or error_code", "ALL": "all", "CLEARS": "'clears first'", "RESULT": "a type such as u64", "NOT": "not"}
-
 
 @lru_cache(maxsize=4)
 def parser(language: str) -> Lark:
@@ -78,17 +69,40 @@ def span_of(file: SourceFile, node: Tree[Any] | Token) -> Span:
 
 
 def parse(language: str, file: SourceFile) -> Tree[Any]:
-    """The syntax tree. Raises Findings for text that is not in the language."""
-    _check_depth(file)
-    try:
-        return parser(language).parse(file.text if file.text.endswith("\n") else file.text + "\n")
-    except UnexpectedInput as error:
-        raise Findings([_explain(language, file, error)]) from None
-    except RecursionError:
-        raise Findings([Finding("E001", "error", "the text is nested too deeply", Span(file, 1, 1, 1, 2))]) from None
+    """The syntax tree. Raises Findings for text that is not in the language: one for each mistake."""
+    from .recover import parse_all
+    parsed = parse_all(language, file)
+    if parsed.findings:
+        raise Findings(parsed.findings)
+    return parsed.tree
 
 
-def _check_depth(file: SourceFile) -> None:
+def tokens_of(language: str, file: SourceFile) -> tuple[Tree[Any], list[Token]]:
+    """The syntax tree with the tokens that it was made of: separators are tokens with the comments in them. Raises Findings."""
+    tree = parse(language, file)
+    return tree, list(parser(language).parse_interactive(ended(file)).iter_parse())
+
+
+def ended(file: SourceFile) -> str:
+    """The text of a file with an end of its last line."""
+    return file.text if file.text.endswith("\n") else file.text + "\n"
+
+
+@lru_cache(maxsize=4)
+def words(language: str) -> frozenset[str]:
+    """Every word that the language has."""
+    return frozenset(str(t.pattern.value) for t in parser(language).terminals if t.pattern.type == "str" and str(t.pattern.value)[0].isalpha())
+
+
+@lru_cache(maxsize=4)
+def first_words(language: str) -> frozenset[str]:
+    """The words that items start with."""
+    accepted = parser(language).parse_interactive("").accepts()  # type: ignore[no-untyped-call]
+    return frozenset(str(t.pattern.value) for t in parser(language).terminals if t.name in accepted and t.pattern.type == "str")
+
+
+def check_depth(file: SourceFile) -> None:
+    """Raises Findings for brackets and signs that are nested too deeply for what works on trees."""
     depth = run = 0
     for number, line in enumerate(file.lines, 1):
         for column, char in enumerate(line.split("#", 1)[0], 1):
@@ -96,83 +110,3 @@ def _check_depth(file: SourceFile) -> None:
             run = run + 1 if char in "-~&" else (run if char == " " else 0)
             if depth > MAX_DEPTH or run > MAX_DEPTH:
                 raise Findings([Finding("E001", "error", "the text is nested too deeply", Span(file, number, column, number, column + 1))])
-
-
-def _open_brace(file: SourceFile, upto: int, heads: frozenset[str]) -> int | None:
-    """The line of a brace that is still open where a new item starts in column 1."""
-    stack: list[int] = []
-    for number, line in enumerate(file.lines[:upto], 1):
-        code = line.split("#", 1)[0]
-        word = code.split(" ", 1)[0]
-        if stack and word in heads:
-            return stack[-1]
-        for char in code:
-            if char == "{":
-                stack.append(number)
-            elif char == "}" and stack:
-                stack.pop()
-    return stack[-1] if stack and upto >= len(file.lines) else None
-
-
-ITEM_HEADS = frozenset(
-    "frame entry path exit method state memory boundary code stack vectors kind routine work handler "
-    "syscalls hook choose register event form".split())
-
-
-def _explain(language: str, file: SourceFile, error: UnexpectedInput) -> Finding:
-    line = max(1, min(error.line if error.line and error.line > 0 else len(file.lines), len(file.lines)))
-    column = max(1, error.column if error.column and error.column > 0 else 1)
-    brace = _open_brace(file, line, ITEM_HEADS)
-    text = file.lines[line - 1]
-    if isinstance(error, UnexpectedCharacters):
-        char = text[column - 1:column]
-        message = f"the character {char!r} has no meaning here"
-        if char == '"':
-            message = "a text in quotes has no end on this line"
-        return Finding("E002", "error", message, Span(file, line, column, line, column + 1), _brace_help(brace))
-    expected: list[str] = []
-    got = "the end of the file"
-    length = 1
-    if isinstance(error, UnexpectedToken):
-        if error.token.type == "_SEP":
-            got = "the end of the line"
-            column = len(text.split("#", 1)[0].rstrip()) + 1
-        elif error.token.type != "$END":
-            got = f"'{str(error.token).strip()}'"
-            length = max(1, len(str(error.token).strip()))
-        names = set(getattr(error, "accepts", None) or error.expected)
-        keywords = sorted(_terminal(language, n) for n in names if n not in WORDS)
-        expected = [WORDS[n] for n in sorted(names) if n in WORDS] + keywords
-        choices = [f"'{word}'" for n in names if n in WORDS for word in WORDS[n].split(" or ") if word.isidentifier()]
-        first_word = text.split(maxsplit=1)[0] if text.split() else ""
-        near = _near(str(error.token), [*keywords, *choices]) or (_near(first_word, _keywords(language)) if first_word else None)
-        help_text = f"did you mean {near}?" if near and near != f"'{first_word}'" else _brace_help(brace)
-    else:
-        help_text = _brace_help(brace)
-    if brace is not None and not (isinstance(error, UnexpectedToken) and error.token.type != "$END" and brace == line):
-        help_text = _brace_help(brace)
-    shown = ", ".join(expected[:8]) + (", …" if len(expected) > 8 else "")
-    message = f"{got} cannot stand here" + (f"; expected {shown}" if expected else "")
-    return Finding("E002", "error", message, Span(file, line, column, line, column + length), help_text)
-
-
-def _brace_help(brace: int | None) -> str | None:
-    return f"the '{{' of line {brace} is still open" if brace is not None else None
-
-
-def _terminal(language: str, name: str) -> str:
-    for terminal in parser(language).terminals:
-        if terminal.name == name:
-            return f"'{terminal.pattern.value}'"
-    return name
-
-
-def _keywords(language: str) -> list[str]:
-    """Every word that starts something."""
-    return [f"'{t.pattern.value}'" for t in parser(language).terminals if t.pattern.type == "str" and str(t.pattern.value).isalpha()]
-
-
-def _near(word: str, candidates: list[str]) -> str | None:
-    import difflib
-    found = difflib.get_close_matches(f"'{word}'", candidates, 1, 0.7)
-    return found[0] if found else None

@@ -13,6 +13,23 @@ class Unreadable(Exception):
     """A file cannot be used as source text; the message says why, in words for the user."""
 
 
+def decoded(data: bytes, shown: str) -> str:
+    """The characters of a file, line ends and byte order mark as they are. Raises Unreadable for what is too large or not UTF-8."""
+    if len(data) > MAX_BYTES:
+        raise Unreadable(f"{shown} is larger than {MAX_BYTES} bytes")
+    if b"\0" in data:
+        raise Unreadable(f"{shown} is not text: it contains a NUL byte")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"{shown} is not UTF-8: byte {error.start} cannot be decoded") from None
+
+
+def source_text(text: str) -> str:
+    """Text with the line ends that the languages know, without a byte order mark."""
+    return text.removeprefix("\ufeff").replace("\r\n", "\n")
+
+
 @dataclass(frozen=True)
 class SourceFile:
     """One text, with the name that messages use for it."""
@@ -37,18 +54,19 @@ class SourceFile:
             raise Unreadable(f"{shown} does not exist") from None
         except OSError as error:
             raise Unreadable(f"{shown} cannot be read: {error.strerror or error}") from None
-        if len(data) > MAX_BYTES:
-            raise Unreadable(f"{shown} is larger than {MAX_BYTES} bytes")
-        if b"\0" in data:
-            raise Unreadable(f"{shown} is not text: it contains a NUL byte")
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise Unreadable(f"{shown} is not UTF-8: byte {error.start} cannot be decoded") from None
-        text = text.replace("\r\n", "\n")
+        return cls.of(decoded(data, shown), shown)
+
+    @classmethod
+    def of(cls, text: str, name: str) -> SourceFile:
+        """A text that is at hand, such as an editor's buffer. Raises Unreadable for what is too large, binary or empty."""
+        if len(text) > MAX_BYTES:
+            raise Unreadable(f"{name} is larger than {MAX_BYTES} bytes")
+        if "\0" in text:
+            raise Unreadable(f"{name} is not text: it contains a NUL byte")
+        text = source_text(text)
         if not text.strip():
-            raise Unreadable(f"{shown} is empty")
-        return cls(shown, text)
+            raise Unreadable(f"{name} is empty")
+        return cls(name, text)
 
 
 @dataclass(frozen=True)
