@@ -21,6 +21,9 @@ from .versions import Versions
 LANGUAGE = 1
 TARGETS = ("bare", "existing", "linux")     # what is generated; what somebody wrote by hand; Linux
 MAX_ITEMS = 20_000
+MAX_FILES = 200
+MAX_WORDS = 1000                                # of a frame or memory block
+MAX_CONFIGURATIONS = 100                        # each is planned, assembled and proved
 
 Item = tuple[SourceFile, Node]
 
@@ -33,7 +36,7 @@ def load_spec(path: Path | str, shown: str | None = None, constants: dict[str, i
     `version`: of the kernel, one of those that the spec names; None: the first.
     """
     path = Path(path)
-    file = _read(path, shown or str(path), None)
+    file = _read(path, shown or str(path), None, pipe=True)
     collector = Collector()
     versions = Versions(version)
     items = _collect(file, path, [], set(), versions, within)
@@ -50,9 +53,9 @@ def load_spec(path: Path | str, shown: str | None = None, constants: dict[str, i
     return spec
 
 
-def _read(path: Path, shown: str, span: Span | None) -> SourceFile:
+def _read(path: Path, shown: str, span: Span | None, pipe: bool = False) -> SourceFile:
     try:
-        return SourceFile.read(path, shown)
+        return SourceFile.read(path, shown, pipe)
     except Unreadable as error:
         raise Findings([Finding("E003", "error", str(error), span)]) from None
 
@@ -75,19 +78,26 @@ def _collect(file: SourceFile, path: Path, chain: list[Path], done: set[Path], v
                 out.append((file, node))
             continue
         target = path.parent / text_of(node.children[0])
-        span = span_of(file, node)
-        if target.resolve() in chain:
-            names = " → ".join(p.name for p in [*chain[chain.index(target.resolve()):], target])
-            raise Findings([Finding("E005", "error", f"the files use each other in a circle: {names}", span)])
-        if target.resolve() in done:
-            continue
-        done.add(target.resolve())
-        if len(done) > 200:
-            raise Findings([Finding("E005", "error", "more than 200 files are used", span)])
         shown = str(Path(file.name).parent / text_of(node.children[0]))
-        if within is not None and not target.resolve().is_relative_to(within):
+        span = span_of(file, node)
+        try:
+            real = target.resolve()
+        except (OSError, RuntimeError) as error:        # links in a circle, a name that is too long
+            reason = getattr(error, "strerror", None) or "its links lead in a circle"
+            raise Findings([Finding("E003", "error", f"{shown} cannot be read: {reason}", span)]) from None
+        if real in chain:
+            names = " → ".join(p.name for p in [*chain[chain.index(real):], target])
+            raise Findings([Finding("E005", "error", f"the files use each other in a circle: {names}", span)])
+        if real in done:
+            continue
+        done.add(real)
+        if len(done) > MAX_FILES:
+            raise Findings([Finding("E005", "error", f"more than {MAX_FILES} files are used", span)])
+        if within is not None and not real.is_relative_to(within):
             raise Findings([Finding("E003", "error", f"{shown} is outside of the repository", span)])
         out.extend(_collect(_read(target, shown, span), target, chain, done, versions, within))
+        if len(out) > MAX_ITEMS:
+            raise Findings([Finding("E004", "error", f"the spec has more than {MAX_ITEMS} items", span)])
     return out
 
 
@@ -228,6 +238,8 @@ class _Builder:
         for feature in features:
             self.context.known(self.spec.features, feature, span, "feature")
         self.spec.configurations[name] = Configuration(name, frozenset(features), span)
+        if len(self.spec.configurations) > MAX_CONFIGURATIONS:
+            raise Findings([Finding("E004", "error", f"the spec has more than {MAX_CONFIGURATIONS} configurations", span)])
 
     def _value(self, expr: Expr) -> int:
         if is_constant(expr):
@@ -336,6 +348,8 @@ class _Builder:
 
     def _slot(self, frame: Frame, name: str, home: str | None, source: str, other: Expr | None, hardware: bool, span: Span) -> None:
         self.context.declare(frame.slots, name, span, f"slot of frame {frame.name}:")
+        if len(frame.slots) == MAX_WORDS:
+            raise Findings([Finding("E004", "error", f"frame '{frame.name}' has more than {MAX_WORDS} slots", span)])
         frame.slots[name] = Slot(name, len(frame.slots) * self.spec.arch.word_bytes, home, source, other, hardware, span)
 
     def _facts(self, node: Node, special: tuple[str, ...] = ()) -> tuple[StateNeed, ...]:
@@ -374,6 +388,8 @@ class _Builder:
         memory = Memory(str(name), str(base), (), [], {}, {}, 0, span)
         self.spec.memories[str(name)] = memory
         word = self.spec.arch.word_bytes
+        if len(trees(node, "member")) > MAX_WORDS:
+            raise Findings([Finding("E004", "error", f"memory '{name}' has more than {MAX_WORDS} members", span)])
         for item in trees(node, "member"):
             words = [str(t) for t in tokens(item, "NAME")]
             at, offset = self.context.span(item), memory.size
@@ -541,7 +557,10 @@ class _Builder:
             self.context.known(self.spec.states, state, span, "state")
         self.spec.keeps[name] = kept
         for row in trees(node, "aligned"):
-            self.spec.aligns[name] = int_of(tokens(row, "INT")[0])
+            bytes_ = int_of(tokens(row, "INT")[0])
+            if bytes_.bit_count() != 1 or bytes_ > 4096:
+                self.context.error("E221", f"a stack cannot be aligned to {bytes_}: a power of two up to 4096 is wanted", self.context.span(row))
+            self.spec.aligns[name] = bytes_
 
     def _decisions(self, node: Node) -> None:
         for row in trees(node, "decision"):

@@ -15,10 +15,11 @@ from lark import __version__ as lark_version
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from .. import resources
-from .finding import Finding, Findings
-from .text import SourceFile, Span
+from .finding import MAX_FINDINGS, Finding, Findings
+from .text import UNSEEN, SourceFile, Span
 
-MAX_DEPTH = 100
+MAX_DEPTH = 100                                 # of brackets and signs
+MAX_TREE = 250                                  # of the syntax tree: what reads it calls itself
 
 # What a reader calls the terminals; the others are shown as they are written.
 WORDS = {"_SEP": "end of line", "_LB": "'{'", "_RB": "'}'", "_COMMA": "','", "NAME": "a name", "INT": "a number",
@@ -79,13 +80,59 @@ def span_of(file: SourceFile, node: Tree[Any] | Token) -> Span:
 
 def parse(language: str, file: SourceFile) -> Tree[Any]:
     """The syntax tree. Raises Findings for text that is not in the language."""
+    _check_characters(file)
     _check_depth(file)
     try:
-        return parser(language).parse(file.text if file.text.endswith("\n") else file.text + "\n")
+        tree = parser(language).parse(file.text if file.text.endswith("\n") else file.text + "\n")
     except UnexpectedInput as error:
         raise Findings([_explain(language, file, error)]) from None
     except RecursionError:
         raise Findings([Finding("E001", "error", "the text is nested too deeply", Span(file, 1, 1, 1, 2))]) from None
+    _check_tree(file, tree)
+    return tree
+
+
+def _check_tree(file: SourceFile, tree: Tree[Any]) -> None:
+    """No part is too deep for what comes after; every number has one reading, and 64 bits hold it."""
+    wrong: list[Finding] = []
+    todo: list[tuple[Tree[Any], int]] = [(tree, 0)]
+    while todo:
+        node, depth = todo.pop()
+        if depth > MAX_TREE:
+            raise Findings([Finding("E001", "error", "the text is nested too deeply", span_of(file, node), "give a part of it a name: const NAME = …")])
+        for child in node.children:
+            if isinstance(child, Tree):
+                todo.append((child, depth + 1))
+            elif isinstance(child, Token) and child.type == "INT":
+                wrong += _number(file, child)
+    if wrong:
+        raise Findings(sorted(wrong, key=lambda f: (f.span.line, f.span.column) if f.span else (0, 0)))
+
+
+def _number(file: SourceFile, token: Token) -> list[Finding]:
+    digits = token.replace("_", "")
+    shown = str(token) if len(token) <= 40 else f"{token[:40]}…"
+    if digits == "0x":
+        return [Finding("E012", "error", f"{shown} is no number", span_of(file, token))]
+    if digits.startswith("0") and digits != "0" and not digits.startswith("0x"):
+        return [Finding("E012", "error", f"{shown} starts with a zero: C would read it in base 8", span_of(file, token),
+                        "write it without the zero, or as a hexadecimal number")]
+    if len(digits.removeprefix("0x").lstrip("0")) > 20 or int(digits, 0) >> 64:
+        return [Finding("E010", "error", f"the number {shown} does not fit in 64 bits", span_of(file, token))]
+    return []
+
+
+def _check_characters(file: SourceFile) -> None:
+    """What a reader does not see has no place in a spec, not even in comments and texts."""
+    wrong: list[Finding] = []
+    for number, line in enumerate(file.lines, 1):
+        found = UNSEEN.search(line)
+        if found is not None and len(wrong) < MAX_FINDINGS:
+            column = found.start() + 1
+            wrong.append(Finding("E007", "error", f"the character U+{ord(found[0]):04X} cannot be seen", Span(file, number, column, number, column + 1),
+                                 "leave it out"))
+    if wrong:
+        raise Findings(wrong)
 
 
 def _check_depth(file: SourceFile) -> None:
