@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import io
 import os
 import sys
 import traceback
@@ -105,6 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     if argv is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")       # a locale may have no letter for an arrow
         gc.disable()                            # a program that ends soon: collecting garbage would cost a tenth of its time
     try:
         run = {"diff": _compare, "explain": _compare, "patch": _make_patches}.get(options.command, _run)

@@ -77,13 +77,18 @@ def write_all(folder: Path, files: dict[str, str]) -> Written:
             gone = _left(folder, files)
             for name in changed:
                 pending[name] = _temporary(folder, files[name])
-            if LAST in files and (len(changed) > 1 or gone or os.path.lexists(folder / JOURNAL)):
+            if LAST in files and (len(changed) > 1 or gone):
+                if LAST not in pending:
+                    pending[LAST] = _temporary(folder, files[LAST])
                 pending[JOURNAL] = _temporary(folder, _journal(folder, files[LAST]))
-            with _uninterrupted():
-                _put(folder, pending, gone)
+            if pending or LAST in files:
+                with _uninterrupted():
+                    _put(folder, pending, gone)
             return Written(tuple(changed), tuple(n for n in sorted(files) if n not in changed))
     except OSError as error:
-        raise Findings([Finding("E402", "error", f"{folder} cannot be written: {_reason(error)}", help="choose another folder with -o DIR")]) from None
+        half = LAST in files and os.path.lexists(folder / JOURNAL) and not os.path.lexists(folder / LAST)
+        message = f"{folder} cannot be written: {_reason(error)}" + (f"; some of its files are new, and it has no {LAST}" if half else "")
+        raise Findings([Finding("E402", "error", message, help="build again when this is mended" if half else "choose another folder with -o DIR")]) from None
     finally:
         for temporary in pending.values():
             with contextlib.suppress(OSError):
@@ -112,6 +117,7 @@ def _put(folder: Path, pending: dict[str, str], gone: list[str]) -> None:
         del pending[LAST]
     if journal:
         _to_disk(folder)
+    with contextlib.suppress(OSError):          # not there, or it stays: beside a manifest it says nothing
         os.unlink(folder / JOURNAL)
 
 
@@ -210,8 +216,13 @@ def _content(target: Path) -> bytes:
     return target.read_bytes()
 
 
+def _bytes(text: str) -> bytes:
+    """UTF-8; names of files may hold other bytes."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def _same(target: Path, text: str) -> bool:
-    data = text.encode()
+    data = _bytes(text)
     try:
         row = target.stat()
         return stat.S_ISREG(row.st_mode) and row.st_size == len(data) and target.read_bytes() == data
@@ -233,7 +244,7 @@ def _temporary(folder: Path, text: str) -> str:
     handle, name = tempfile.mkstemp(prefix=PREFIX, dir=folder)
     try:
         with os.fdopen(handle, "wb") as out:
-            out.write(text.encode())
+            out.write(_bytes(text))
             out.flush()
             os.fsync(out.fileno())
         mask = os.umask(0)

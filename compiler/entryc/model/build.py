@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from .. import resources
 from ..source.finding import Collector, Finding, Findings
 from ..source.parse import parse, span_of
-from ..source.text import SourceFile, Span, Unreadable
+from ..source.text import SourceFile, Span, Unreadable, file_name
 from . import build_around, build_c, build_ops, build_steps, check, check_c
 from .context import Context
 from .expr import Expr, Num, constant, is_constant, show
@@ -36,7 +37,7 @@ def load_spec(path: Path | str, shown: str | None = None, constants: dict[str, i
     `version`: of the kernel, one of those that the spec names; None: the first.
     """
     path = Path(path)
-    file = _read(path, shown or str(path), None, pipe=True)
+    file = _read(path, shown or file_name(path), None, pipe=True)
     collector = Collector()
     versions = Versions(version)
     items = _collect(file, path, [], set(), versions, within)
@@ -77,7 +78,7 @@ def _collect(file: SourceFile, path: Path, chain: list[Path], done: set[Path], v
             if versions.fits(node):
                 out.append((file, node))
             continue
-        target = path.parent / text_of(node.children[0])
+        target = path.parent / os.fsdecode(text_of(node.children[0]).encode())
         shown = str(Path(file.name).parent / text_of(node.children[0]))
         span = span_of(file, node)
         try:
@@ -138,7 +139,7 @@ def _header(file: SourceFile, path: Path, items: list[Item], collector: Collecto
         collector.error("E309", f"no code can be made for {arch.title}: its description has no return instruction", span_of(*found["target"]),
                         "write: target existing, or target linux, to describe code that exists")
         collector.stop_if_failed()
-    return Spec(path.stem, file, arch, target, licence)
+    return Spec(file_name(path.stem), file, arch, target, licence)
 
 
 class _Builder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from dataclasses import dataclass, field
@@ -13,6 +14,11 @@ MAX_BYTES = 4_000_000
 # What moves the cursor, ends a line elsewhere than in a spec, or shows text in another order than it has. Written out: Python's own notion of
 # what prints depends on its version. Half surrogates are bytes of file names that are no UTF-8.
 UNSEEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]")
+
+
+def file_name(path: str | os.PathLike[str]) -> str:
+    """A file's name as text that depends on its bytes alone, not on the locale: UTF-8, other bytes as half surrogates."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
 class Unreadable(Exception):
