@@ -205,7 +205,7 @@ def test_an_error_at_each_call(call: str, builds: tuple[dict[str, bytes], dict[s
         except Findings as stop:
             failed = True
             assert [f.code for f in stop.findings] == ["E402"] and "the disk is full" in stop.findings[0].message
-            assert ("it has no manifest.json" in stop.findings[0].message) == (".entryc-journal" in content(out))
+            assert ("it has no manifest.json" in stop.findings[0].message) == ("manifest.json" not in content(out))
         monkeypatch.undo()
         is_told(out, old, new)
         if left[0] > 0:

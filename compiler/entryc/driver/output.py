@@ -102,7 +102,8 @@ def _put(folder: Path, pending: dict[str, str], gone: list[str]) -> None:
     """The temporary files to their names: with a journal, between the old manifest's end and the new one. What is done is taken out of `pending`."""
     journal = JOURNAL in pending
     if journal:
-        os.replace(pending.pop(JOURNAL), folder / JOURNAL)
+        os.replace(pending[JOURNAL], folder / JOURNAL)
+        del pending[JOURNAL]
         with contextlib.suppress(FileNotFoundError):
             os.unlink(folder / LAST)
         _to_disk(folder)
