@@ -23,8 +23,9 @@ VECTORS = re.compile(r"^(vectors) 0\.\.255( raised by user 3 4)?", re.M)
 NUMBERS = ("0", "1", "2", "7", "8", "9", "15", "16", "31", "32", "63", "64", "65", "255", "256", "4095", "4096", "0x7fffffff", "0x80000000", "0xffffffff",
            "0x7fffffffffffffff", "0x8000000000000000", "0xffffffffffffffff", "0x10000000000000000", "18446744073709551616", "0_0", "0x_", "007", "9" * 30,
            "0x" + "f" * 40, "1" + "0" * 5000)
-HOSTILE = ("", "*/", "/*", "\\", "\\n", "%", "%s", "{", "}", "{{ 7 * 7 }}", "{% raw %}", "${HOME}", "$(shell id)", "$$", "#", "<script>", "]]>", "-->", "|", "`", "'",
-           "\r", "\x85", "\u2028", "\u202e", "\x1b[31m", "\x07", "\x7f", "\ufeff", "\U0001f600", "??/", "a" * 4000, ";", "&amp;", "../" * 20, "/dev/null")
+HOSTILE = ("", "*/", "/*", "\\", "\\n", "%", "%s", "{", "}", "{{ 7 * 7 }}", "{% raw %}", "${HOME}", "$(shell id)", "$$", "#", "<script>", "]]>", "-->",
+           "|", "`", "'", "\r", "\x85", "\u2028", "\u202e", "\x1b[31m", "\x07", "\x7f", "\ufeff", "\U0001f600", "??/", "a" * 4000, ";", "&amp;", "../" * 20,
+           "/dev/null")
 KINDS = {"expr": {"or_", "and_", "not_", "eq", "ne", "lt", "le", "gt", "ge", "bor", "bxor", "band", "shl", "shr", "add", "sub", "neg", "inv", "address", "cast",
                   "num", "name", "mem", "apply"}}
 RANDOM_TERMINALS = {"NAME", "INT", "STRING", "TYPE"}
@@ -84,13 +85,16 @@ class Grammar:
             if cost == before:
                 return cost
 
+    def _depth(self, rule: Rule) -> int:
+        return max((self.cost[s.name] for s in rule.expansion if isinstance(s, NonTerminal)), default=0)
+
     def text(self, chance: random.Random, start: str, pool: list[str], depth: int = 14) -> str:
         return " ".join(self._tokens(chance, start, pool, depth)).replace(" . ", ".")
 
     def _tokens(self, chance: random.Random, name: str, pool: list[str], depth: int) -> Iterator[str]:
         rules = self.rules[name]
         fitting = [r for r in rules if all(self.cost[s.name] < depth for s in r.expansion if isinstance(s, NonTerminal))]
-        rule = chance.choice(fitting) if fitting else min(rules, key=lambda r: max((self.cost[s.name] for s in r.expansion if isinstance(s, NonTerminal)), default=0))
+        rule = chance.choice(fitting) if fitting else min(rules, key=self._depth)
         for symbol in rule.expansion:
             if isinstance(symbol, NonTerminal):
                 yield from self._tokens(chance, symbol.name, pool, depth - 1)

@@ -32,6 +32,7 @@ def codes(text: str, folder: Path) -> set[str]:
     ("E104", "register sp stack", "register x0 gpr { 64 x0 }\nregister sp stack"),
     ("E105", "register sp stack { 64 sp; dwarf 31 }", "register sp stack { dwarf 31 }"),
     ("E106", "    link x30", "    links x30"),
+    ("E106", "    link x30", "    link 30"),
     ("E107", "form str(s: gpr", "form str(s: register"),
     ("E108", "{ control return }", "{ control leave }"),
     ("E109", "form eret() return", "form eret() returns"),

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 
 from ..model.spec import Spec
-from ..source.text import UNSEEN
 from .notice import notice
+
+UNSPEAKABLE = re.compile(r"[\x00-\x1f]")       # names that a rule of make cannot hold
 
 FRAGMENT = """\
 # Set entry-dir to the folder of this file, include it after your first rule, and link $(entry-objects).
@@ -47,8 +48,10 @@ def escape(name: str, target: bool) -> str:
 def depfile(target: str, sources: Iterable[str]) -> str:
     """A make rule `target: sources`, each source also a target of its own, so that a removed file is no error.
 
-    Make has no spelling for a name with a tab or the end of a line in it: such a source is left out.
+    Make has no spelling for a name with a tab or the end of a line in it: such a source is left out, and there is no rule for such a target.
     """
-    names = [s for s in sources if not UNSEEN.search(s.replace("\t", "\n"))]
+    names = [s for s in sources if not UNSPEAKABLE.search(s)]
+    if UNSPEAKABLE.search(target):
+        return "# The target has a name that make cannot spell.\n"
     rule = f"{escape(target, True)}: {' '.join(escape(n, False) for n in names)}\n" + "".join(f"{escape(n, True)}:\n" for n in names)
     return ("entry-equals := =\n" if "$(entry-equals)" in rule else "") + rule

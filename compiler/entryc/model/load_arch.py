@@ -41,6 +41,7 @@ ROLES = frozenset(["save", "restore", "clear", "move", "adjust", "switch", "fenc
 TRAITS = frozenset(["overlay", "event", "clobbers_flags", "described", "encoded", "c_return", "asserts"])
 CONTROLS = frozenset(["call", "jump", "indirect", "branch", "return", "stop"])
 IMMEDIATE = re.compile(r"([su])(\d{1,2})$")
+ABI = {"align": "count", "return_address": "count", "must": "fact"}              # what is written behind a fact of the C ABI; else names
 MAX_EVENTS = 1 << 16                            # vector numbers of a CPU
 
 
@@ -216,7 +217,7 @@ class _Loader:
         facts: dict[str, Any] = {"args": (), "result": "", "preserved": (), "align": 16, "return_address": 0, "link": None, "must": {}}
         for item in trees(node, "abi_item"):
             key, value = str(item.children[0]), item.children[1]
-            if key not in facts or value is None:
+            if key not in facts or value is None or value.data != ABI.get(key, "names"):
                 self.collector.error("E106", f"the C ABI has no fact '{key}'", self.span(item), near(key, facts))
             elif value.data == "names":
                 names = tuple(str(t) for t in value.children)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -38,7 +37,7 @@ def parser(language: str) -> Lark:
         try:
             with place.open("rb") as handle:
                 return Lark.load(handle)
-        except (OSError, pickle.UnpicklingError, EOFError, KeyError, AttributeError, TypeError):
+        except Exception:                       # not there, or damaged in a way that only pickle knows
             continue
     built = build_parser(text)
     _keep(built, _cache_file(language, key))

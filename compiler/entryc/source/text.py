@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -19,6 +20,16 @@ UNSEEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u
 def file_name(path: str | os.PathLike[str]) -> str:
     """A file's name as text that depends on its bytes alone, not on the locale: UTF-8, other bytes as half surrogates."""
     return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """All of a regular file. Raises OSError for what is none (a pipe or a device may never end), and for more than `most` bytes."""
+    row = path.stat()
+    if not stat.S_ISREG(row.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
+    if row.st_size > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most} bytes")
+    return path.read_bytes()
 
 
 class Unreadable(Exception):
