@@ -203,7 +203,7 @@ def with_texts(first: int) -> str:
 
     def hostile(match: re.Match[str]) -> str:
         return match[0] if match[1] in ("license", "is") else f'{match[1]} "evil text {next(texts)}"'
-    return re.sub(r'(\S+) "[^"\n]*"', hostile, fuzzing.bases()["x86_64-small"])
+    return re.sub(r'(\S+) +"[^"\n]*"', hostile, fuzzing.bases()["x86_64-small"])
 
 
 @pytest.mark.parametrize("first", [0, 9])
@@ -249,7 +249,7 @@ def test_comparisons_keep_texts(text: str, tmp_path: Path, monkeypatch: pytest.M
             json.loads(said)
 
 
-NAMES = ["a b", "a'b", "a$(touch evil)b", "a%b", "a#b", "a:b", "a=b", "a;touch evil", "a|b", "a*b", "a\\b", "--help", "-->", "{{ 7 }}", "<script>", 
+NAMES = ["a b", "a'b", "a$(touch evil)b", "a%b", "a#b", "a:b", "a=b", "a;touch evil", "a|b", "a*b", "a\\b", "--help", "-->", "{{ 7 }}", "<script>",
          "\x1b[31mred", "a\nb", "a\u202eb", "ü", "a\udcffb", "n" * 240]
 
 
