@@ -20,6 +20,7 @@ from entryc.model.spec import Configuration, Spec
 from entryc.plan.code import Code
 
 ROOT = Path(__file__).parent.parent
+os.environ["ENTRYC_RAISE"] = "1"                # an exception that nobody thought of fails the test that met it, here and in commands that are run
 SPECS = ROOT / "specs"
 
 

@@ -32,11 +32,18 @@ def codes(text: str, folder: Path) -> set[str]:
     ("E104", "register sp stack", "register x0 gpr { 64 x0 }\nregister sp stack"),
     ("E105", "register sp stack { 64 sp; dwarf 31 }", "register sp stack { dwarf 31 }"),
     ("E106", "    link x30", "    links x30"),
+    ("E106", "    link x30", "    link 30"),
     ("E107", "form str(s: gpr", "form str(s: register"),
     ("E108", "{ control return }", "{ control leave }"),
     ("E109", "form eret() return", "form eret() returns"),
     ("E110", "{ control return } overlay", "{ control return } overlaid"),
     ("E111", "word 64 little", "word 64 little\nrelocation \"X\" 1 size 4 wrapped = S + A"),
+    ("E113", "register sp stack { 64 sp; dwarf 31 }", "register sp stack { 64 sp; dwarf 31; bit HIGH 3 .. 64 }"),
+    ("E113", "register sp stack { 64 sp; dwarf 31 }", "register sp stack { 64 sp; dwarf 31; bit TURNED 5 .. 3 }"),
+    ("E113", "word 64 little", "word 64 little\nevent many(0..0xffffffffffffffff) from any \"x\" { push error when number in 0..0xffffffff }"),
+    ("E107", "form str(s: gpr", "form str(s: s65"),
+    ("E010", "word 64 little", "word 18446744073709551616 little"),
+    ("E012", "word 64 little", "word 064 little"),
     ("E112", "word 64 little", "word 64 little\npatching { nops \"9\" }"),
 ])
 def test_rule(code: str, old: str, new: str, tmp_path: Path) -> None:

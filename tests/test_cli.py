@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -145,29 +143,6 @@ def test_wrong_spec_leaves_old_outputs(tmp_path: Path) -> None:
     spec.write_text(UNIKERNEL.replace("save regs;", ""))
     assert main(["build", "-q", "--prove", "none", str(spec), "-o", str(out)]) == 1
     assert before == {p.name: p.read_bytes() for p in out.iterdir()}
-
-
-def test_killed_at_any_moment(tmp_path: Path) -> None:
-    """After a kill each file is the old or the new one, whole."""
-    spec, out = tmp_path / "u.entry", tmp_path / "out"
-    versions = [UNIKERNEL, UNIKERNEL.replace("call trap(regs)", "call other(regs)")]
-    texts: list[dict[str, bytes]] = []
-    for version in versions:
-        spec.write_text(version)
-        assert run("build", "-q", "--prove", "none", str(spec), "-o", str(out)).returncode == 0
-        texts.append({p.name: p.read_bytes() for p in out.iterdir()})
-    started = time.monotonic()
-    assert run("build", "-q", "--prove", "none", str(spec), "-o", str(out)).returncode == 0
-    whole = time.monotonic() - started
-    for round_number in range(12):
-        spec.write_text(versions[round_number % 2])
-        process = subprocess.Popen([sys.executable, "-m", "entryc", "build", "-q", "--prove", "none", str(spec), "-o", str(out)])
-        time.sleep(whole * (0.4 + 0.06 * round_number))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        for path in out.iterdir():
-            if not path.name.startswith(".entryc-"):
-                assert path.read_bytes() in (texts[0][path.name], texts[1][path.name]), path.name
 
 
 def test_depfile_names_every_source(tmp_path: Path) -> None:

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from conftest import ROOT, SPECS
 from entryc.driver import output
@@ -31,17 +26,6 @@ def test_committed_outputs(name: str, update: bool) -> None:
         output.write_all(folder, files)
     assert output.stale(folder, files) == []
     assert sorted(p.name for p in folder.iterdir()) == sorted(files)
-
-
-@pytest.mark.parametrize(("variable", "value"), [("PYTHONHASHSEED", "1"), ("PYTHONHASHSEED", "77"), ("LC_ALL", "tr_TR.UTF-8"), ("TZ", "Asia/Kathmandu")])
-def test_same_bytes_everywhere(variable: str, value: str, tmp_path: Path) -> None:
-    folder = tmp_path / "a folder with spaces"
-    folder.mkdir()
-    environment = {**os.environ, variable: value}
-    subprocess.run([sys.executable, "-m", "entryc", "build", "-q", "--prove", "none", str(SPECS / "x86_64.entry"), "-o", "here"], check=True, cwd=folder,
-                   env=environment, umask=0o077)
-    for name, text in files_of("x86_64").items():
-        assert (folder / "here" / name).read_text() == text, name
 
 
 def test_nothing_of_this_machine_in_the_outputs() -> None:

@@ -1,23 +1,27 @@
-"""The command line: entryc build | check | fmt | verify | diff | patch | explain | layout. Exit status 0 fine, 1 findings, 2 usage or nothing to work on."""
+"""The command line: entryc build | check | fmt | verify | diff | patch | explain | layout. Exit status 0 fine, 1 findings, 2 wrong use, 3 a defect."""
 
 from __future__ import annotations
 
 import argparse
 import gc
+import io
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__
-from .source.finding import Finding, Findings, render_json, render_text
+from .source.finding import Finding, Findings, printable, render_json, render_text
 
-OK, FOUND, USAGE = 0, 1, 2
+OK, FOUND, USAGE, BROKEN = 0, 1, 2, 3
 
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="entryc", description="Compile the entry and exit paths of a kernel from one spec, and prove the bytes.",
-        epilog="Exit status: 0 all is well, 1 findings (errors, stale files, refuted or unknown claims, differences at --fail-on), 2 wrong use.")
+        epilog="Exit status: 0 all is well, 1 findings (errors, stale files, refuted or unknown claims, differences at --fail-on), 2 wrong use, "
+               "3 a defect of entryc.")
     parser.add_argument("--version", action="version", version=f"entryc {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     shared = argparse.ArgumentParser(add_help=False)
@@ -115,6 +119,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     if argv is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")       # a locale may have no letter for an arrow
         gc.disable()                            # a program that ends soon: collecting garbage would cost a tenth of its time
     try:
         run = {"diff": _compare, "explain": _compare, "patch": _make_patches, "fmt": _format_files}.get(options.command, _run)
@@ -127,9 +133,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return FOUND
-    except OSError as problem:                  # standard output, above all: what is read and written otherwise has messages of its own
-        print(f"entryc: {(problem.strerror or str(problem)).lower()}{f': {problem.filename}' if problem.filename else ''}", file=sys.stderr)
+    except MemoryError:
+        print("entryc: there is not enough memory for this", file=sys.stderr)
         return USAGE
+    except OSError as problem:                  # standard output, above all: what is read and written otherwise has messages of its own
+        print(printable(f"entryc: {(problem.strerror or str(problem)).lower()}{f': {problem.filename}' if problem.filename else ''}"), file=sys.stderr)
+        return USAGE
+    except Exception as problem:                # the only place for what nobody thought of
+        if os.environ.get("ENTRYC_RAISE"):      # the tests: whatever comes here is a defect
+            raise
+        print(printable(_broken(problem)), file=sys.stderr)
+        return BROKEN
+
+
+def _broken(problem: Exception) -> str:
+    """What a user can report: one line, with the places in entryc that led there."""
+    places = [f"{Path(f.filename).name}:{f.lineno}" for f in traceback.extract_tb(problem.__traceback__)][-6:]
+    return (f"entryc: internal error: {type(problem).__name__}: {str(problem)[:200]} (entryc {__version__}, at {' '.join(places)}). "
+            "Nothing was written. This is a defect of entryc: please report this line, with the spec if you can")
 
 
 def _show(findings: Sequence[Finding], form: str) -> None:

@@ -63,15 +63,15 @@ def text(data: Data, colour: bool = False, verbose: bool = False) -> str:
     def paint(key: str, value: str) -> str:
         return f"\x1b[{COLOURS[key]}m{value}\x1b[0m" if colour and key in COLOURS else value
 
-    out = [f"{data['old']['name']} → {data['new']['name']}", ""]
+    out = [printable(f"{data['old']['name']} → {data['new']['name']}"), ""]
     for row in data["rows"]:
-        where = f"  ({_at(row)})" if _at(row) else ""
+        where = printable(f"  ({_at(row)})") if _at(row) else ""
         out.append(f"{paint(row['level'], row['level'].ljust(10))} {row['category']:9} {row['rule']}  {printable(whole(row))}{where}")
         out += [f"{' ' * 27}{printable(n)}" for n in row["notes"]]
     for row in data["accepted"]:
         out.append(f"{'accepted':10} {row['category']:9} {row['rule']}  {printable(whole(row))}")
         out.append(f"{' ' * 27}because {printable(row['reason'])}")
-    out += [f"note: nothing is covered by the accepted {a['rule']} {a['where']} {a['what']}" for a in data["unused"]]
+    out += [printable(f"note: nothing is covered by the accepted {a['rule']} {a['where']} {a['what']}") for a in data["unused"]]
     for delta in data["layout"]:
         out += ["", *(paint(line[:1], line) for line in layout_lines(delta))]
     if data["effects"] is not None:
@@ -129,7 +129,7 @@ def same_lines(same: Data) -> list[str]:
 def markdown(data: Data) -> str:
     """For reviews: one table a level."""
     def cell(value: str) -> str:
-        return printable(value).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+        return re.sub(r"[\\`*\[|]", r"\\\g<0>", printable(value).replace("&", "&amp;").replace("<", "&lt;"))
 
     out = [f"## {cell(data['old']['name'])} → {cell(data['new']['name'])}", ""]
     for level in LEVELS:

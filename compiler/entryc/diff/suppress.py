@@ -45,7 +45,7 @@ def read(path: Path) -> list[Accepted]:
         data = tomllib.loads(SourceFile.read(path).text)
     except Unreadable as problem:
         raise BadFile(str(problem)) from None
-    except tomllib.TOMLDecodeError as problem:
+    except (tomllib.TOMLDecodeError, RecursionError) as problem:
         raise BadFile(f"{path} is not TOML: {problem}") from None
     rows = data.get("accept", [])
     if set(data) - {"accept"} or not isinstance(rows, list):

@@ -22,7 +22,7 @@ from ..emit.init import emit_init
 from ..emit.notice import notice
 from ..model.spec import Spec
 from ..plan.plan import plan_spec
-from ..source.finding import Findings, render_text
+from ..source.finding import Findings, printable, render_text
 from . import output
 from .assembled import assemble_flat_images
 
@@ -56,11 +56,11 @@ def diff(asked: Asked) -> int:
         with loaded(old, asked.version) as before, loaded(new, asked.version) as after:
             data, rows = _compared(before, after, asked, accepted)
     except NotComparable as problem:
-        print(f"entryc: the {problem.side} side cannot be compared: {problem.reason}", file=sys.stderr)
+        print(printable(f"entryc: the {problem.side} side cannot be compared: {problem.reason}"), file=sys.stderr)
         sys.stderr.write(render_text(problem.findings))
         return 2
     except BadFile as problem:
-        print(f"entryc: {problem}", file=sys.stderr)
+        print(printable(f"entryc: {problem}"), file=sys.stderr)
         return 2
     _write(data, asked)
     at = worst(rows.rows)
@@ -123,7 +123,7 @@ def _made(spec: Spec, only: str | None) -> Made:
 
 def _write(data: Data, asked: Asked) -> None:
     colour = asked.output is None and sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-    text = {"text": lambda: render.text(data, colour, asked.verbose), "json": lambda: json.dumps(data, indent=1, ensure_ascii=False) + "\n",
+    text = {"text": lambda: render.text(data, colour, asked.verbose), "json": lambda: json.dumps(data, indent=1) + "\n",
             "markdown": lambda: render.markdown(data), "html": lambda: render.html(data), "changelog": lambda: render.changelog(data)}[asked.format]()
     if asked.output is not None:
         target = Path(asked.output)
@@ -142,7 +142,7 @@ def explain(code: str) -> int:
     """`entryc explain CODE`."""
     rule = RULES.get(code.upper())
     if rule is None:
-        print(f"entryc: there is no rule '{code}': entryc diff --rules lists those of comparisons", file=sys.stderr)
+        print(printable(f"entryc: there is no rule '{code}': entryc diff --rules lists those of comparisons"), file=sys.stderr)
         return 2
     sys.stdout.write(render.explained(rule))
     return 0

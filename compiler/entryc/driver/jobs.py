@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from ..model.build import load_spec
 from ..model.spec import Configuration, Spec
 from ..plan.code import Code
 from ..plan.plan import plan_spec
-from ..source.finding import Collector, Finding, Findings
+from ..source.finding import Collector, Finding, Findings, printable
 from . import output, render
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Speaker:
     def say(self, text: str) -> None:
         if not self.quiet:
             self._clear()
-            print(text)
+            print("\n".join(map(printable, text.split("\n"))))
 
     def detail(self, text: str) -> None:
         if self.verbose:
@@ -45,7 +46,7 @@ class Speaker:
     def progress(self, text: str) -> None:
         """One line that the next one replaces."""
         if not self.quiet and sys.stderr.isatty():
-            sys.stderr.write("\r\x1b[K" + text[:78])
+            sys.stderr.write("\r\x1b[K" + printable(text)[:78])
             sys.stderr.flush()
             self._open = True
 
@@ -250,10 +251,9 @@ def _constants(rows: Sequence[str]) -> dict[str, int]:
     out: dict[str, int] = {}
     for row in rows:
         name, _, value = row.partition("=")
-        try:
-            out[name] = int(value, 0)
-        except ValueError:
-            raise Findings([Finding("E407", "error", f"'{row}' is not NAME=NUMBER", help="for example: --const TOP_OF_STACK=0x10")]) from None
+        if not re.fullmatch(r"0x[0-9A-Fa-f]{1,16}|0|[1-9][0-9]{0,19}", value) or int(value, 0) >> 64:
+            raise Findings([Finding("E407", "error", f"'{row}' is not NAME=NUMBER", help="for example: --const TOP_OF_STACK=0x10")])
+        out[name] = int(value, 0)
     return out
 
 

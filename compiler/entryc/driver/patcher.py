@@ -28,7 +28,7 @@ from ..patch.series import Array, Code, Macro, Series, load_series
 from ..patch.stubs import Stubs
 from ..patch.tree import open_tree, refused, version_of
 from ..resources import filled
-from ..source.finding import Collector
+from ..source.finding import Collector, printable
 from . import output
 from .jobs import Speaker
 
@@ -71,7 +71,7 @@ def patch(asked: Asked, say: Speaker) -> int:
         say.say(f"{asked.out}: {len(patches)} patch{'es' * (len(patches) != 1)} for Linux {tree.name}, model {texts.digest}"
                 + ("" if written.changed else ": nothing changed"))
     if tree.clean is None:
-        print(f"entryc: {asked.tree} is no git repository: whether its files are as released was not checked", file=sys.stderr)
+        print(printable(f"entryc: {asked.tree} is no git repository: whether its files are as released was not checked"), file=sys.stderr)
     if asked.apply:
         output.write_all(asked.tree, {name: text for name, text in tree.texts.items() if name in series.files})
         say.say(f"{asked.tree}: {', '.join(series.files)} changed")

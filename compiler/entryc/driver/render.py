@@ -16,6 +16,7 @@ from ..emit.manifest import emit_manifest
 from ..emit.overview import emit_overview, emit_states
 from ..model.spec import Spec
 from ..plan.code import Code
+from ..source.text import file_name
 from . import output
 
 
@@ -40,5 +41,5 @@ def render(spec: Spec, code: Code) -> dict[str, str]:
 
 def write_depfile(target: Path, spec_path: Path, out: Path, spec: Spec) -> None:
     """A make rule: the manifest depends on the spec, the files that it uses, and the CPU description."""
-    used = sorted({str(spec_path), str(resources.arch_file(spec.arch.name)), *spec.used})
-    output.write_all(target.parent, {target.name: depfile(str(out / output.LAST), used)})
+    used = sorted({file_name(spec_path), file_name(resources.arch_file(spec.arch.name)), *spec.used})
+    output.write_all(target.parent, {target.name: depfile(file_name(out / output.LAST), used)})

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from ..model.expr import COMPARISONS, Binary, Cast, Expr, FrameRef, HookCall, Local, Num, SetupRef, SlotRef, Unary, constant, is_constant, show
 from ..model.spec import CallText, Spec
 from ..source.finding import Finding, Findings
-from ..source.text import Span
+from ..source.text import UNSEEN, Span
 
 Block = list["str | Block"]
 
@@ -29,7 +29,7 @@ def refuse(code: str, message: str, span: Span | None, help: str | None = None) 
 
 def comment(text: str) -> str:
     """Text that is safe inside a comment, on one line: it cannot end the comment, nor change what a reader sees."""
-    safe = "".join(c if c.isprintable() else " " for c in text).replace("\\", "/")
+    safe = UNSEEN.sub(" ", text.replace("\t", " ")).replace("\\", "/")
     return re.sub(r"\?(?=\?)|\*(?=/)|/(?=\*)", r"\g<0> ", safe).strip()
 
 

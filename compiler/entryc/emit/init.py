@@ -6,16 +6,31 @@ import re
 from typing import Any
 
 from ..model.expr import Binary, CellRef, Num, Reg, SetupRef, SlotRef, UserRef, constant, evaluate, is_constant, walk
-from ..model.spec import VECTOR_TABLE, Path, Spec
+from ..model.spec import VECTOR_TABLE, Memory, Path, Spec
 from ..model.surroundings import Guard
 from ..resources import filled
-from .c_text import comment, number
+from ..source.finding import Findings
+from .c_text import comment, number, refuse
 from .notice import notice
 
 
 def emit_init(spec: Spec) -> str:
-    """The whole file."""
-    return filled(f"{spec.arch.name}/entry_init.c.j2", facts(spec))
+    """The whole file. Raises Findings where a memory block cannot be reached through its register on this CPU."""
+    from jinja2 import UndefinedError
+    template, known = f"{spec.arch.name}/entry_init.c.j2", facts(spec)
+    for memory in spec.memories.values():
+        if memory.base not in spec.arch.registers or spec.arch.registers[memory.base].kind != "system":
+            raise _no_base(spec, memory)
+    try:
+        return filled(template, known)
+    except UndefinedError:                      # the CPU's set-up code wants a fact that the register does not have
+        raise _no_base(spec, *spec.memories.values()) from None
+
+
+def _no_base(spec: Spec, *memories: Memory) -> Findings:
+    first = memories[0]
+    return refuse("E514", f"the set-up code of {spec.arch.name} cannot make {' or '.join(dict.fromkeys(m.base for m in memories))} point to memory "
+                          f"'{first.name}'", first.span, "name a system register that the kernel owns, such as the per-CPU base")
 
 
 def facts(spec: Spec) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from itertools import groupby
 from xml.sax.saxutils import escape
@@ -11,6 +12,7 @@ from ..model.spec import Path, Spec
 from ..model.steps import Call, ExitTo, Goto, Jump, Through, flat_steps
 from ..plan.code import Code, Moment
 from ..plan.plan import richest
+from ..source.finding import printable
 from .notice import notice
 
 ROW, TEXT, STRIPE = 20, 430, 92                 # height of a step, width of its text, width of a state's column
@@ -19,7 +21,7 @@ TINTS = {"user": "#c2410c", "kernel": "#15803d", "ours": "#15803d", "kept": "#6d
 
 def emit_overview(spec: Spec, code: Code) -> str:
     """The tables."""
-    out = [f"<!-- {notice(spec, '{}')} -->", "", f"# Entry points, paths and exits of {spec.name}", "",
+    out = [f"<!-- {notice(spec, '{}').replace('--', '- -')} -->", "", f"# Entry points, paths and exits of {_plain(spec.name)}", "",
            "`entry.svg` shows the states along each path.", "",
            *_table(("entry point", "event", "from", "stack", "C functions", "exits"), _entries(spec)), "", "## Exits", "",
            *_table(("exit", "to", "instruction", "used by"), _exits(spec)), ""]
@@ -36,6 +38,11 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
     def line(cells: Iterable[str]) -> str:
         return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
     return [line(head), line("---" for _ in head), *map(line, rows)]
+
+
+def _plain(text: str) -> str:
+    """A text of the spec that Markdown takes for nothing but text."""
+    return re.sub(r"[\\`*\[<&]", r"\\\g<0>", printable(text))
 
 
 def _code(names: Iterable[str]) -> str:
@@ -91,7 +98,7 @@ def _methods(spec: Spec) -> Iterable[tuple[str, ...]]:
             if not method.clauses:
                 yield f"`{choice.name}`", f"`{name}` by `{method.exit}`", "otherwise", ""
             for clause in method.clauses:
-                yield f"`{choice.name}`", f"`{name}` by `{method.exit}`", f"`{show(clause.condition)}`", clause.reason
+                yield f"`{choice.name}`", f"`{name}` by `{method.exit}`", f"`{show(clause.condition)}`", _plain(clause.reason)
 
 
 def _places(spec: Spec) -> Iterable[tuple[str, ...]]:
@@ -101,7 +108,7 @@ def _places(spec: Spec) -> Iterable[tuple[str, ...]]:
 
 def _decisions(spec: Spec, code: Code) -> Iterable[tuple[str, ...]]:
     for site in code.decisions:
-        yield site.kind, f"`{site.path}`", spec.decisions[site.kind].reason if site.kind in spec.decisions else "not declared"
+        yield site.kind, f"`{site.path}`", _plain(spec.decisions[site.kind].reason) if site.kind in spec.decisions else "not declared"
 
 
 # ---- the picture ----
@@ -125,7 +132,7 @@ def emit_states(spec: Spec, code: Code) -> str:
     head = [f'<text class="dim" x="{TEXT + STRIPE * i}" y="30">{escape(name)}</text>' for i, name in enumerate(columns)]
     style = ("text { font: 12px ui-monospace, Menlo, Consolas, monospace; fill: #1c2128 } .head { font-weight: 600 } .dim { fill: #57606a } "
              ".call { font-weight: 600 } rect { stroke: none } @media (prefers-color-scheme: dark) { text { fill: #e0e3e8 } .dim { fill: #9aa4b0 } }")
-    title = f"States along the paths of {spec.name}, configuration {configuration.name}"
+    title = f"States along the paths of {printable(spec.name)}, configuration {configuration.name}"
     return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">',
                       f"<title>{escape(title)}</title>", f"<style>{style}</style>", f'<text class="dim" x="10" y="30">{escape(title)}</text>',
                       *head, *body, "</svg>"]) + "\n"

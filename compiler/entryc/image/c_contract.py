@@ -26,6 +26,7 @@ from typing import Any
 from ..model.arch import Arch
 from ..model.spec import VECTOR_TABLE, Spec
 from ..source.finding import Finding, Findings
+from ..source.text import read_bytes
 from .elf import LARGEST, read_image
 from .image import Image
 from .lift import Instruction, Lifter, Op, Place
@@ -152,9 +153,7 @@ class _Code:
         from elftools.elf.elffile import ELFFile
         from elftools.elf.relocation import RelocationSection
         try:
-            if path.stat().st_size > LARGEST:
-                raise Findings([Finding("E430", "error", f"{path} is larger than {LARGEST} bytes")])
-            elf = ELFFile(io.BytesIO(path.read_bytes()))
+            elf = ELFFile(io.BytesIO(read_bytes(path, LARGEST)))
         except OSError as error:
             raise Findings([Finding("E430", "error", f"{path} cannot be read: {error.strerror}")]) from None
         if elf["e_machine"] != arch.tools["elf"][0]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..model.arch import Arch
 from ..source.finding import Finding, Findings
+from ..source.text import file_name, read_bytes
 from .alternatives import Patcher, read_records
 from .image import Image
 from .relocate import MASK, Fix, Object, Section, Symbol, link
@@ -107,9 +108,7 @@ def read_binary(arch: Arch, paths: Sequence[Path], low: frozenset[str] = frozens
     files: list[tuple[str, bytes]] = []
     for path in paths:
         try:
-            if path.stat().st_size > LARGEST:
-                raise _fail(f"{path} is larger than {LARGEST} bytes")
-            files.append((str(path), path.read_bytes()))
+            files.append((file_name(path), read_bytes(path, LARGEST)))
         except OSError as error:
             raise _fail(f"{path} cannot be read: {error.strerror}") from None
     return parse_binary(arch, files, low, where)

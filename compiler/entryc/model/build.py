@@ -8,7 +8,7 @@ from .. import resources
 from ..source import version
 from ..source.finding import Collector, Finding, Findings
 from ..source.parse import span_of
-from ..source.text import SourceFile, Span
+from ..source.text import SourceFile, Span, file_name
 from . import build_around, build_c, build_ops, build_steps, check, check_c
 from .context import Context
 from .expr import Expr, Num, constant, is_constant, show
@@ -20,6 +20,8 @@ from .spec import Cell, Choice, Clause, Configuration, Counters, Decision, Featu
 from .surroundings import ANY, KEPT, Meaning, StateNeed, SymbolAt
 
 TARGETS = ("bare", "existing", "linux")     # what is generated; what somebody wrote by hand; Linux
+MAX_WORDS = 1000                                # of a frame or memory block
+MAX_CONFIGURATIONS = 100                        # each is planned, assembled and proved
 
 
 def load_spec(path: Path | str, shown: str | None = None, constants: dict[str, int] | None = None, within: Path | None = None,
@@ -30,7 +32,7 @@ def load_spec(path: Path | str, shown: str | None = None, constants: dict[str, i
     `version`: of the kernel, one of those that the spec names; None: the first.
     """
     collector = Collector()
-    spec = _load(Sources(within, {}, version), Path(path), shown or str(path), constants or {}, collector)
+    spec = _load(Sources(within, {}, version), Path(path), shown or file_name(path), constants or {}, collector)
     collector.stop_if_failed()
     assert spec is not None
     return spec
@@ -48,7 +50,7 @@ def _load(source: Sources, path: Path, shown: str, constants: dict[str, int], co
     spec: Spec | None = None
     own = Collector()
     try:
-        file = source.read(path, shown, None)
+        file = source.read(path, shown, None, pipe=True)
         items = source.collect(file, path)
         source.versions.check(Span(file, 1, 1, 1, 2))
         spec = _header(file, path, items, own)
@@ -102,7 +104,7 @@ def _header(file: SourceFile, path: Path, items: list[Item], collector: Collecto
         collector.error("E309", f"no code can be made for {arch.title}: its description has no return instruction", span_of(*found["target"]),
                         "write: target existing, or target linux, to describe code that exists")
         collector.stop_if_failed()
-    return Spec(path.stem, file, arch, target, licence)
+    return Spec(file_name(path.stem), file, arch, target, licence)
 
 
 class _Builder:
@@ -202,6 +204,8 @@ class _Builder:
         for feature in features:
             self.context.known(self.spec.features, feature, span, "feature")
         self.spec.configurations[name] = Configuration(name, frozenset(features), span)
+        if len(self.spec.configurations) > MAX_CONFIGURATIONS:
+            raise Findings([Finding("E004", "error", f"the spec has more than {MAX_CONFIGURATIONS} configurations", span)])
 
     def _value(self, expr: Expr) -> int:
         if is_constant(expr):
@@ -310,6 +314,8 @@ class _Builder:
 
     def _slot(self, frame: Frame, name: str, home: str | None, source: str, other: Expr | None, hardware: bool, span: Span) -> None:
         self.context.declare(frame.slots, name, span, f"slot of frame {frame.name}:")
+        if len(frame.slots) == MAX_WORDS:
+            raise Findings([Finding("E004", "error", f"frame '{frame.name}' has more than {MAX_WORDS} slots", span)])
         frame.slots[name] = Slot(name, len(frame.slots) * self.spec.arch.word_bytes, home, source, other, hardware, span)
 
     def _facts(self, node: Node, special: tuple[str, ...] = ()) -> tuple[StateNeed, ...]:
@@ -348,6 +354,8 @@ class _Builder:
         memory = Memory(str(name), str(base), (), [], {}, {}, 0, span)
         self.spec.memories[str(name)] = memory
         word = self.spec.arch.word_bytes
+        if len(trees(node, "member")) > MAX_WORDS:
+            raise Findings([Finding("E004", "error", f"memory '{name}' has more than {MAX_WORDS} members", span)])
         for item in trees(node, "member"):
             words = [str(t) for t in tokens(item, "NAME")]
             at, offset = self.context.span(item), memory.size
@@ -515,7 +523,10 @@ class _Builder:
             self.context.known(self.spec.states, state, span, "state")
         self.spec.keeps[name] = kept
         for row in trees(node, "aligned"):
-            self.spec.aligns[name] = int_of(tokens(row, "INT")[0])
+            bytes_ = int_of(tokens(row, "INT")[0])
+            if bytes_.bit_count() != 1 or bytes_ > 4096:
+                self.context.error("E221", f"a stack cannot be aligned to {bytes_}: a power of two up to 4096 is wanted", self.context.span(row))
+            self.spec.aligns[name] = bytes_
 
     def _decisions(self, node: Node) -> None:
         for row in trees(node, "decision"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -34,11 +35,11 @@ class Sources:
         self.total = 0
         self.items: list[Item] = []
 
-    def read(self, path: Path, shown: str, span: Span | None) -> SourceFile:
-        """One file. Raises Findings."""
+    def read(self, path: Path, shown: str, span: Span | None, pipe: bool = False) -> SourceFile:
+        """One file; `pipe`: it may come from another program. Raises Findings."""
         try:
             text = self.texts.get(_resolved(path)) if self.texts else None
-            return SourceFile.read(path, shown) if text is None else SourceFile.of(text, shown)
+            return SourceFile.read(path, shown, pipe) if text is None else SourceFile.of(text, shown)
         except Unreadable as error:
             raise Findings([Finding("E003", "error", str(error), span)]) from None
 
@@ -71,10 +72,14 @@ class Sources:
 
     def _use(self, file: SourceFile, path: Path, chain: list[Path], node: Node) -> None:
         name, span = text_of(node.children[0]), span_of(file, node)
-        target, shown = path.parent / name, str(Path(file.name).parent / name)
-        place = _resolved(target)
+        target, shown = path.parent / os.fsdecode(name.encode()), str(Path(file.name).parent / name)
         problem: tuple[str, str] | None = None
-        if place in chain:
+        try:
+            place = target.resolve()
+        except (OSError, RuntimeError) as error:            # links in a circle, a name that is too long
+            place = target.absolute()
+            problem = "E003", f"{shown} cannot be read: {getattr(error, 'strerror', None) or 'its links lead in a circle'}"
+        if problem is None and place in chain:
             circle = " → ".join(p.name for p in [*chain[chain.index(place):], target])
             problem = "E005", f"the files use each other in a circle: {circle}"
         elif place in self.done:

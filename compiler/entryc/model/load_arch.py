@@ -40,7 +40,9 @@ from .names import Expressions, Node, first, int_of, near, text_of, tokens, tree
 ROLES = frozenset(["save", "restore", "clear", "move", "adjust", "switch", "fence", "call", "jump", "decide", "return", "stop", "mark"])
 TRAITS = frozenset(["overlay", "event", "clobbers_flags", "described", "encoded", "c_return", "asserts"])
 CONTROLS = frozenset(["call", "jump", "indirect", "branch", "return", "stop"])
-IMMEDIATE = re.compile(r"([su])(\d+)$")
+IMMEDIATE = re.compile(r"([su])(\d{1,2})$")
+ABI = {"align": "count", "return_address": "count", "must": "fact"}              # what is written behind a fact of the C ABI; else names
+MAX_EVENTS = 1 << 16                            # vector numbers of a CPU
 
 
 @lru_cache(maxsize=8)
@@ -202,6 +204,10 @@ class _Loader:
             self.collector.error("E105", f"register '{name}' has no view", self.span(node))
             return
         self.registers[name] = Register(name, kind, views, self.span(node), bits, places, lifter_bits, lifted, facts)
+        for what, low, high in (*((b, *ends) for b, ends in bits.items()), *((p, bit, bit) for p, bit in (*places.items(), *lifter_bits.items()))):
+            if not low <= high < max(views):
+                self.collector.error("E113", f"{what}: register '{name}' has no bits {low} to {high}", self.span(node), f"it has bits 0 to {max(views) - 1}")
+                return
         for flag, (low, high) in bits.items():
             self.flag_names[flag] = ((1 << (high - low + 1)) - 1) << low
         for place, bit in places.items():
@@ -211,7 +217,7 @@ class _Loader:
         facts: dict[str, Any] = {"args": (), "result": "", "preserved": (), "align": 16, "return_address": 0, "link": None, "must": {}}
         for item in trees(node, "abi_item"):
             key, value = str(item.children[0]), item.children[1]
-            if key not in facts or value is None:
+            if key not in facts or value is None or value.data != ABI.get(key, "names"):
                 self.collector.error("E106", f"the C ABI has no fact '{key}'", self.span(item), near(key, facts))
             elif value.data == "names":
                 names = tuple(str(t) for t in value.children)
@@ -243,6 +249,8 @@ class _Loader:
     def _event(self, node: Node) -> Event:
         name = ".".join(str(t) for t in trees(node, "name")[0].children)
         ints = tokens(node, "INT")
+        if ints and not int_of(ints[0]) <= int_of(ints[1]) < MAX_EVENTS:
+            self.collector.error("E113", f"{ints[0]} to {ints[1]} are no numbers of events", self.span(node), f"numbers are 0 to {MAX_EVENTS - 1}")
         stacks: list[StackRow] = []
         pushes: list[str] = []
         errors: set[int] = set()
@@ -271,8 +279,11 @@ class _Loader:
                 error_always = True
             elif item.data == "push_error":
                 for part in trees(item, "range"):
-                    low = int_of(part.children[0])
-                    errors.update(range(low, (int_of(part.children[1]) if part.children[1] is not None else low) + 1))
+                    low, high = int_of(part.children[0]), int_of(part.children[-1] or part.children[0])
+                    if not low <= high < MAX_EVENTS:
+                        self.collector.error("E113", f"{low} to {high} are no numbers of events", self.span(part), f"numbers are 0 to {MAX_EVENTS - 1}")
+                        continue
+                    errors.update(range(low, high + 1))
             elif item.data == "assign":
                 effects.append(self._assign(item))
             elif item.data == "lost":
@@ -304,7 +315,7 @@ class _Loader:
     def _kind(self, node: Node) -> Kind:
         name, unit = str(node.children[0]), node.children[1]
         match = IMMEDIATE.match(name)
-        if match:
+        if match and 0 < int(match[2]) <= 64:
             return Kind("imm", int(match[2]), match[1] == "s", int_of(unit) if unit is not None else 1)
         if name not in ("gpr", "sp", "system", "label", "function"):
             self.collector.error("E107", f"'{name}' is no kind of operand", self.span(node), "gpr, sp, system, label, function, sN, uN")

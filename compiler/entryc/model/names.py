@@ -17,7 +17,6 @@ Node = Tree[Any]
 Resolver = Callable[[tuple[str, ...], Span], Expr]
 
 BINARY = frozenset(["add", "sub", "band", "bor", "bxor", "shl", "shr", "eq", "ne", "lt", "le", "gt", "ge"])
-MAX_INT = (1 << 64) - 1
 
 
 def trees(node: Node, *kinds: str) -> list[Node]:
@@ -40,6 +39,7 @@ def text_of(token: Any) -> str:
 
 
 def int_of(token: Any) -> int:
+    """The value of an INT token: the parser has seen that it is a number of 64 bits."""
     return int(str(token).replace("_", ""), 0)
 
 
@@ -64,11 +64,7 @@ class Expressions:
             return self.resolve((str(node),), span)
         kind = str(node.data)
         if kind == "num":
-            value = int_of(node.children[0])
-            if value > MAX_INT:
-                self.collector.error("E010", f"the number {node.children[0]} does not fit in 64 bits", span)
-                value = 0
-            return Num(value, span=span)
+            return Num(int_of(node.children[0]), span=span)
         if kind == "name":
             return self.resolve(tuple(str(t) for t in node.children), span)
         if kind in BINARY or kind in ("and_", "or_"):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..source.text import read_bytes
 from .tree import refused
 
 LARGEST = 256 << 20
@@ -23,9 +24,7 @@ class Proof:
 def load_proof(path: Path, digest: str) -> Proof:
     """Read a report. Raises Findings: no report, about another model, or not all proved."""
     try:
-        if path.stat().st_size > LARGEST:
-            raise refused("E388", f"{path} is no report of entryc verify: it is too large")
-        data: Any = json.loads(path.read_text("utf-8"))
+        data: Any = json.loads(read_bytes(path, LARGEST).decode("utf-8"))
         model, green = data["spec"]["model"], data["green"]
         claims = tuple((str(row["name"]), int(data["verdicts"][row["name"]]["count"]["proved"])) for row in data["configurations"] if row["proved_here"])
         left_out = [row["name"] for row in data["configurations"] if not row["proved_here"]]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from ..source.text import MAX_BYTES, read_bytes
 from .tree import refused
 
 
@@ -166,7 +167,7 @@ class Patch:
 def load_series(path: Path) -> Series:
     """Read SPEC.series.toml. Raises Findings."""
     try:
-        data: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+        data: dict[str, Any] = tomllib.loads(read_bytes(path, MAX_BYTES).decode("utf-8"))
         steps = tuple(Step(row["subject"], row["message"].strip(), tuple(_edit(e) for e in row["edit"]), _only(row)) for row in data["patch"])
         series = Series(tuple(data["versions"]), data["subject"], data["message"].strip(), data["stays"].strip(),
                         {version: tuple(data["objects"][version]) for version in data["versions"]}, steps)
@@ -176,7 +177,7 @@ def load_series(path: Path) -> Series:
         return series
     except FileNotFoundError:
         raise refused("E384", f"no series belongs to this spec: {path.name} is missing", "entryc patch works with specs that have one") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as problem:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise refused("E384", f"{path.name} cannot be read: {problem}") from None
 
 

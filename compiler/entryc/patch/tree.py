@@ -79,6 +79,8 @@ def version_of(root: Path, wanted: tuple[str, ...]) -> Version:
         raise refused("E380", f"{root} is no Linux tree: its Makefile names no version", "give the top of an unpacked kernel: --tree DIR")
     major, minor, point = (int(n) for n in numbers)
     name = f"{major}.{minor}.{point}{parts.get('EXTRAVERSION', '')}"
+    if not re.fullmatch(r"[\w.+~-]{1,60}", name, re.ASCII):
+        raise refused("E380", f"{root} is no Linux tree: its EXTRAVERSION is no part of a version")
     if f"{major}.{minor}" not in wanted:
         raise refused("E382", f"the tree is Linux {name}; the series is made for {' and '.join(wanted)}", "any last number will do, these two have to fit")
     return Version(f"{major}.{minor}", name)

@@ -66,7 +66,7 @@ def _shown(value: Any) -> Any:
     if isinstance(value, Markup):
         return value
     text = value if isinstance(value, str) else str(value)
-    return text if text.isprintable() else printable(text)
+    return printable(text)
 
 
 def _view(data: Row) -> Row:

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .text import Span
+from .text import UNSEEN, Span
 
 LEVELS = ("error", "warning", "note")
+MAX_FINDINGS = 500
+LONGEST, LINE = 1000, 200                       # characters of a message, and of a source line, that are shown
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,23 @@ class Collector:
 
     def __init__(self) -> None:
         self.findings: list[Finding] = []
+        self._known: set[Finding] = set()
 
     def error(self, code: str, message: str, span: Span | None, help: str | None = None,
               related: tuple[tuple[str, Span], ...] = ()) -> None:
-        finding = Finding(code, "error", message, span, help, related)
-        if finding not in self.findings:
-            self.findings.append(finding)
+        self._add(Finding(code, "error", message, span, help, related))
 
     def warning(self, code: str, message: str, span: Span | None, help: str | None = None) -> None:
-        self.findings.append(Finding(code, "warning", message, span, help))
+        self._add(Finding(code, "warning", message, span, help))
+
+    def _add(self, finding: Finding) -> None:
+        """Each finding once. Raises Findings when there are more than anybody reads."""
+        if finding in self._known:
+            return
+        if len(self.findings) == MAX_FINDINGS:
+            raise Findings([*self.findings, Finding("E006", "error", f"more than {MAX_FINDINGS} findings: the rest was not looked for", finding.span)])
+        self._known.add(finding)
+        self.findings.append(finding)
 
     @property
     def failed(self) -> bool:
@@ -68,18 +78,25 @@ class Collector:
 
 
 def printable(text: str) -> str:
-    """Hostile names must not move the cursor or forge lines of output."""
-    return "".join(c if c == "\t" or c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    """Hostile names must not move the cursor or forge lines of output: what cannot be seen is shown as an escape."""
+    return UNSEEN.sub(lambda c: f"\\x{ord(c[0]):02x}", text)
+
+
+def _cut(text: str) -> str:
+    """A message, as far as anybody reads it."""
+    shown = printable(text)
+    return shown if len(shown) <= LONGEST else shown[:LONGEST] + " …"
 
 
 def _caret(span: Span) -> list[str]:
-    line = printable(span.snippet.replace("\t", " "))
-    if span.end_line == span.line:
-        width = max(1, min(span.end_column, len(line) + 1) - span.column)
-    else:
-        width = max(1, len(line) - span.column + 1)
-    gutter = f"{span.line:5d} | "
-    return [gutter + line[:200], " " * 5 + " | " + " " * (span.column - 1) + "^" * min(width, 200)]
+    """The line with a mark below; of a long line, the part around the mark."""
+    line = UNSEEN.sub("\N{REPLACEMENT CHARACTER}", span.snippet.replace("\t", " "))
+    width = max(1, min(span.end_column if span.end_line == span.line else len(line) + 1, len(line) + 1) - span.column)
+    start, before = span.column - 1, ""
+    if start > LINE * 3 // 4:
+        line, start, before = line[start - LINE // 4:], LINE // 4, "… "
+    gutter = f"{span.line:5d} | {before}"
+    return [gutter + line[:LINE], " " * 5 + " | " + " " * (start + len(before)) + "^" * max(1, min(width, LINE - start))]
 
 
 def render_text(findings: Iterable[Finding]) -> str:
@@ -87,13 +104,13 @@ def render_text(findings: Iterable[Finding]) -> str:
     out: list[str] = []
     for finding in findings:
         where = f"{finding.span}: " if finding.span else ""
-        out.append(f"{printable(where)}{finding.level}[{finding.code}]: {printable(finding.message)}")
+        out.append(f"{printable(where)}{finding.level}[{finding.code}]: {_cut(finding.message)}")
         if finding.span:
             out.extend(_caret(finding.span))
         for label, span in finding.related:
-            out.append(f"        {printable(label)}: {span}")
+            out.append(f"        {printable(f'{label}: {span}')}")
         if finding.help:
-            out.append(f"        help: {printable(finding.help)}")
+            out.append(f"        help: {_cut(finding.help)}")
     return "\n".join(out) + ("\n" if out else "")
 
 

@@ -19,6 +19,7 @@ SUBJECTS: Mapping[str, str] = {"slot": "the slot name", "value of a slot": "the 
 # The kind of statement -> its first word -> an example. "" is a statement that starts with a name of the author's.
 FORMS: Mapping[str, Mapping[str, str]] = {
     "item": {
+        "version": 'version V6_12 "6.12"', "if": "if V6_12 { feature VERW : patch 3:18 } else { feature VERW : patch 11:18 }",
         "language": "language 1", "arch": "arch x86_64", "target": "target bare", "license": 'license "MIT"', "use": 'use "common.entry"',
         "feature": 'feature SMAP : build "the CPU has CLAC"', "configuration": "configuration smap { SMAP }", "const": "const ENOSYS = 38",
         "setup": "setup { star_kernel = 0x08 }", "memory": "memory percpu at gs_base needs gs = kernel { user_sp : word }",
@@ -74,6 +75,8 @@ def kind_of(block: str, around: str = "") -> str:
     """What stands in a block, by the first word of its statement; `around`: the item that it is part of."""
     if block in ("from", "if") and around in ("handler", "op"):
         return BLOCKS[around]
+    if block == "if" and around in ("", "if"):  # items of some versions of a kernel
+        return "item"
     return BLOCKS.get(block, "row")
 
 

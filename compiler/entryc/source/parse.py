@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -14,10 +13,9 @@ from lark import Lark, Token, Tree
 from lark import __version__ as lark_version
 
 from .. import resources
-from .finding import Finding, Findings
+from .finding import Findings
 from .text import SourceFile, Span
 
-MAX_DEPTH = 100
 
 @lru_cache(maxsize=4)
 def parser(language: str) -> Lark:
@@ -28,7 +26,7 @@ def parser(language: str) -> Lark:
         try:
             with place.open("rb") as handle:
                 return Lark.load(handle)
-        except (OSError, pickle.UnpicklingError, EOFError, KeyError, AttributeError, TypeError):
+        except Exception:                       # not there, or damaged in a way that only pickle knows
             continue
     built = build_parser(text)
     _keep(built, _cache_file(language, key))
@@ -99,14 +97,3 @@ def first_words(language: str) -> frozenset[str]:
     """The words that items start with."""
     accepted = parser(language).parse_interactive("").accepts()  # type: ignore[no-untyped-call]
     return frozenset(str(t.pattern.value) for t in parser(language).terminals if t.name in accepted and t.pattern.type == "str")
-
-
-def check_depth(file: SourceFile) -> None:
-    """Raises Findings for brackets and signs that are nested too deeply for what works on trees."""
-    depth = run = 0
-    for number, line in enumerate(file.lines, 1):
-        for column, char in enumerate(line.split("#", 1)[0], 1):
-            depth += (char in "([{") - (char in ")]}")
-            run = run + 1 if char in "-~&" else (run if char == " " else 0)
-            if depth > MAX_DEPTH or run > MAX_DEPTH:
-                raise Findings([Finding("E001", "error", "the text is nested too deeply", Span(file, number, column, number, column + 1))])

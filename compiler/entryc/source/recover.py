@@ -17,7 +17,8 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 from . import version
 from .finding import Edit, Finding, Findings
 from .forms import kind_of
-from .parse import check_depth, ended, first_words, parser, words
+from .limits import check_characters, check_depth, check_tree
+from .parse import ended, first_words, parser, words
 from .pieces import Brace, Places, Statement, pieces, words_of
 from .syntax import CHOICES, Proposal, Wrong, proposals
 from .text import SourceFile, Span
@@ -63,10 +64,11 @@ class Parsed:
 
 
 def parse_all(language: str, file: SourceFile) -> Parsed:
-    """The syntax tree as far as the text can be read. Raises Findings only for text that is nested too deeply."""
+    """The syntax tree as far as the text can be read. Raises Findings only for what nobody can read: nesting without end, unseen characters."""
+    check_characters(file)
+    check_depth(file)
     try:
-        check_depth(file)
-        return Parsed(parser(language).parse(ended(file)))
+        parsed = Parsed(parser(language).parse(ended(file)))
     except UnexpectedInput as error:
         newer = version.newer(file) if language == "entry" else None
         if newer is not None:
@@ -75,9 +77,11 @@ def parse_all(language: str, file: SourceFile) -> Parsed:
             line = min(max(1, error.line), len(file.lines))         # -1: at the end
             first = Span(file, line, max(1, error.column), line, max(1, error.column) + 1)
             return Parsed(Tree("start", []), [Finding("E002", "error", "the text cannot be read from here on", first)], Lost(all=True))
-        return _Recovery(language, file).run()
+        parsed = _Recovery(language, file).run()
     except RecursionError:
         raise Findings([Finding("E001", "error", "the text is nested too deeply", Span(file, 1, 1, 1, 2))]) from None
+    parsed.findings += check_tree(file, parsed.tree)
+    return parsed
 
 
 @dataclass(frozen=True)

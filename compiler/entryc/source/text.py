@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+import stat
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 MAX_BYTES = 4_000_000
+
+# What moves the cursor, ends a line elsewhere than in a spec, or shows text in another order than it has. Written out: Python's own notion of
+# what prints depends on its version. Half surrogates are bytes of file names that are no UTF-8.
+UNSEEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]")
+
+
+def file_name(path: str | os.PathLike[str]) -> str:
+    """A file's name as text that depends on its bytes alone, not on the locale: UTF-8, other bytes as half surrogates."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """All of a regular file. Raises OSError for what is none (a pipe or a device may never end), and for more than `most` bytes."""
+    row = path.stat()
+    if not stat.S_ISREG(row.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
+    if row.st_size > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most} bytes")
+    return path.read_bytes()
 
 
 class Unreadable(Exception):
@@ -42,18 +65,21 @@ class SourceFile:
         return self.text.split("\n")
 
     @classmethod
-    def read(cls, path: Path, name: str | None = None) -> SourceFile:
-        """Read a UTF-8 file. Raises Unreadable for what is missing, too large, binary or empty."""
+    def read(cls, path: Path, name: str | None = None, pipe: bool = False) -> SourceFile:
+        """Read a UTF-8 file. `pipe`: it may come from another program. Raises Unreadable for what is missing, no file, too large, binary or empty."""
         shown = name or str(path)
         try:
-            if path.is_dir():
+            mode = path.stat().st_mode
+            if stat.S_ISDIR(mode):
                 raise Unreadable(f"{shown} is a directory")
+            if not (stat.S_ISREG(mode) or (pipe and stat.S_ISFIFO(mode))):
+                raise Unreadable(f"{shown} is no regular file")
             with path.open("rb") as handle:
                 data = handle.read(MAX_BYTES + 1)
         except FileNotFoundError:
             raise Unreadable(f"{shown} does not exist") from None
-        except OSError as error:
-            raise Unreadable(f"{shown} cannot be read: {error.strerror or error}") from None
+        except (OSError, ValueError) as error:
+            raise Unreadable(f"{shown} cannot be read: {getattr(error, 'strerror', None) or error}") from None
         return cls.of(decoded(data, shown), shown)
 
     @classmethod
