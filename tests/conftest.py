@@ -72,6 +72,15 @@ def assemble(spec: Spec, code: Code, configuration: Configuration, edit: Callabl
     return image
 
 
+@pytest.fixture(autouse=True)
+def no_mistake_of_entryc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last resort of the command line is a bug that was found: here it is shown, and the test fails."""
+    def fail(problem: Exception) -> int:
+        raise AssertionError("the last resort of the command line was reached") from problem
+    monkeypatch.setattr("entryc.cli.internal", fail)
+    monkeypatch.setenv("ENTRYC_DEBUG", "1")
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
     """What cannot run is an error, not a skip: a missing tool must not look like a passed test."""
