@@ -1,4 +1,7 @@
-"""The command line: entryc build | check | fmt | verify | diff | patch | explain | layout. Exit status 0 fine, 1 findings, 2 wrong use, 3 a defect."""
+"""The command line: entryc build | check | fmt | verify | diff | patch | explain | layout | completion.
+
+Exit status: 0 all is well, 1 findings, 2 wrong use or nothing to work on, 3 a mistake in entryc itself.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +10,59 @@ import gc
 import io
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import __version__
-from .source.finding import Finding, Findings, printable, render_json, render_text
+from .source.finding import Finding, Findings, printable
+from .source.formats import FORMATS, wants_colour
 
-OK, FOUND, USAGE, BROKEN = 0, 1, 2, 3
+if TYPE_CHECKING:
+    from .driver.jobs import Speaker
+
+OK, FOUND, USAGE, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
+
+EXAMPLES = {
+    "build": ("entryc build my.entry", "entryc build my.entry -o kernel/entry --depfile entry.d",
+              "entryc build my.entry --check        # in CI: are the committed files right?",
+              "entryc build my.entry --prove none --watch"),
+    "check": ("entryc check my.entry", "entryc check my.entry --fix", "entryc check my.entry --watch", "entryc check my.entry --format sarif > entryc.sarif"),
+    "fmt": ("entryc fmt my.entry", "entryc fmt --check specs             # in CI"),
+    "verify": ("entryc verify my.entry", "entryc verify my.entry --image kernel.elf --configuration base",
+               "entryc verify my.entry --object entry.o --mutants 200 --report proof.html"),
+    "diff": ("entryc diff old.entry new.entry", "entryc diff --against HEAD~1 my.entry --fail-on breaking",
+             "entryc diff --against v1.0 my.entry --format changelog"),
+    "patch": ("entryc patch specs/linux/x86_64.entry --tree linux-6.12 -o series.mbox",),
+    "explain": ("entryc explain E316", "entryc explain                       # all codes"),
+    "layout": ("entryc layout my.entry",),
+    "completion": ("source <(entryc completion bash)", "entryc completion zsh > ~/.zfunc/_entryc",
+                   "entryc completion fish > ~/.config/fish/completions/entryc.fish"),
+}
 
 
 def _arguments() -> argparse.ArgumentParser:
+    """The tree of commands and options: help texts, completions and the manual page come from it."""
+    parser = _tree()
+    action = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    for name, command in action.choices.items():
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
+        if name in EXAMPLES:
+            command.epilog = "\n\n".join(x for x in (command.epilog, "\n".join(["examples:", *(f"  {e}" for e in EXAMPLES[name])])) if x)
+    return parser
+
+
+def _tree() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="entryc", description="Compile the entry and exit paths of a kernel from one spec, and prove the bytes.",
         epilog="Exit status: 0 all is well, 1 findings (errors, stale files, refuted or unknown claims, differences at --fail-on), 2 wrong use, "
-               "3 a defect of entryc.")
+               "3 a mistake in entryc itself.")
     parser.add_argument("--version", action="version", version=f"entryc {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("spec", metavar="SPEC", help="the .entry file")
-    shared.add_argument("--format", choices=("text", "json"), default="text", help="how findings are written (default: text)")
+    shared.add_argument("--format", choices=tuple(FORMATS), default="text", help="how findings are written (default: text)")
+    _colour(shared)
     version = argparse.ArgumentParser(add_help=False)
     version.add_argument("--for", dest="version", metavar="VERSION", help="read the spec for this version of the kernel (default: the first that it names)")
     volume = shared.add_mutually_exclusive_group()
@@ -40,7 +76,12 @@ def _arguments() -> argparse.ArgumentParser:
     build.add_argument("--report", metavar="FILE", help="write tools, verdicts and times as JSON")
     build.add_argument("--depfile", metavar="FILE", help="write a make rule with the files that were read")
 
-    commands.add_parser("check", parents=[shared], help="read the spec, for each version that it names, and plan its paths; write nothing")
+    build.add_argument("--watch", action="store_true", help="build again whenever the spec or a file that it uses changes")
+
+    check = commands.add_parser("check", parents=[shared], help="read the spec, for each version that it names, and plan its paths; write nothing")
+    how = check.add_mutually_exclusive_group()
+    how.add_argument("--fix", action="store_true", help="put the edits that findings propose into the files, and say which")
+    how.add_argument("--watch", action="store_true", help="check again whenever the spec or a file that it uses changes")
 
     _format(commands.add_parser(
         "fmt", help="write specs as they should stand: indentation, blanks, columns",
@@ -72,10 +113,13 @@ def _arguments() -> argparse.ArgumentParser:
         "patch", parents=[shared], help="write patches that put generated entry code into a kernel's tree",
         description="Make entry code from the spec for the tree that is given, as a series of mails for `git am`. "
                     "The tree is only read, unless --apply is given."))
-    explain = commands.add_parser("explain", help="say what a rule of diff is about")
-    explain.add_argument("code", metavar="CODE", help="for example D111")
+    explain = commands.add_parser("explain", help="say why something is an error, with an example and its cure")
+    explain.add_argument("code", metavar="CODE", nargs="?", help="for example E316, or D111, a rule of diff (default: list all)")
 
     commands.add_parser("layout", parents=[shared, version], help="show frames and memory with offsets and sizes")
+
+    completion = commands.add_parser("completion", help="write a script that completes commands and options in a shell")
+    completion.add_argument("shell", metavar="SHELL", choices=("bash", "zsh", "fish"), help="bash, zsh or fish")
     return parser
 
 
@@ -83,14 +127,22 @@ def _format(fmt: argparse.ArgumentParser) -> None:
     fmt.add_argument("paths", metavar="SPEC", nargs="+", help="files, folders with specs in them, or - to read standard input and write standard output")
     fmt.add_argument("--check", action="store_true", help="write nothing; fail, and name the files that are not formatted")
     fmt.add_argument("--diff", action="store_true", help="write nothing; print what would change")
-    fmt.add_argument("--format", choices=("text", "json"), default="text", help="how findings are written (default: text)")
+    fmt.add_argument("--format", choices=tuple(FORMATS), default="text", help="how findings are written (default: text)")
+    _colour(fmt)
     fmt.add_argument("-q", "--quiet", action="store_true", help="say nothing but findings")
+
+
+def _colour(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto",
+                        help="colours in text: on a terminal (default), always or never; NO_COLOR and FORCE_COLOR are respected")
 
 
 def _diff(diff: argparse.ArgumentParser) -> None:
     diff.add_argument("paths", metavar="OLD NEW", nargs="*", help="two specs; with --against, one")
     diff.add_argument("--against", metavar="REV", help="compare the spec with itself as it was in this revision, whatever it was called there")
-    diff.add_argument("--format", choices=("text", "json", "markdown", "html", "changelog"), default="text", help="how rows are written (default: text)")
+    diff.add_argument("--format", choices=("text", "json", "markdown", "html", "changelog", "sarif", "github"), default="text",
+                      help="how rows are written (default: text)")
+    _colour(diff)
     diff.add_argument("-o", "--output", metavar="FILE", help="write to FILE, whole or not at all")
     diff.add_argument("--fail-on", choices=("breaking", "risky", "any"), help="exit with 1 when a row has this level or a worse one")
     diff.add_argument("--accept", metavar="FILE", help="a TOML file of rows that were looked at, each with its reason")
@@ -123,15 +175,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.reconfigure(errors="backslashreplace")       # a locale may have no letter for an arrow
         gc.disable()                            # a program that ends soon: collecting garbage would cost a tenth of its time
     try:
-        run = {"diff": _compare, "explain": _compare, "patch": _make_patches, "fmt": _format_files}.get(options.command, _run)
+        run = {"diff": _compare, "explain": _explain, "patch": _make_patches, "completion": _completion, "fmt": _format_files}.get(options.command, _run)
         return run(options)
     except Findings as stop:
-        _show(stop.findings, getattr(options, "format", "text"))
+        _show(stop.findings, options)
         return FOUND if any(f.span for f in stop.findings) or (stop.findings and stop.findings[0].code not in ("E003",)) else USAGE
     except KeyboardInterrupt:
         print("entryc: interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
+        if argv is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)        # who read has gone: what is left in the buffer goes nowhere
         return FOUND
     except MemoryError:
         print("entryc: there is not enough memory for this", file=sys.stderr)
@@ -140,44 +194,56 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(printable(f"entryc: {(problem.strerror or str(problem)).lower()}{f': {problem.filename}' if problem.filename else ''}"), file=sys.stderr)
         return USAGE
     except Exception as problem:                # the only place for what nobody thought of
-        if os.environ.get("ENTRYC_RAISE"):      # the tests: whatever comes here is a defect
+        if os.environ.get("ENTRYC_RAISE"):      # the tests: whatever comes here is a mistake of entryc
             raise
-        print(printable(_broken(problem)), file=sys.stderr)
-        return BROKEN
+        return internal(problem)
 
 
-def _broken(problem: Exception) -> str:
-    """What a user can report: one line, with the places in entryc that led there."""
-    places = [f"{Path(f.filename).name}:{f.lineno}" for f in traceback.extract_tb(problem.__traceback__)][-6:]
-    return (f"entryc: internal error: {type(problem).__name__}: {str(problem)[:200]} (entryc {__version__}, at {' '.join(places)}). "
-            "Nothing was written. This is a defect of entryc: please report this line, with the spec if you can")
+def internal(problem: Exception) -> int:
+    """The last resort: something that nobody thought of. One line, unless ENTRYC_DEBUG asks for more."""
+    if os.environ.get("ENTRYC_DEBUG", "0") not in ("", "0"):
+        import traceback
+        traceback.print_exception(problem)
+    text = printable(" ".join(f"{type(problem).__name__}: {problem}".split())[:200])
+    print(f"entryc: this is a mistake in entryc {__version__}, please report it: {text} (ENTRYC_DEBUG=1 shows where)", file=sys.stderr)
+    return INTERNAL
 
 
-def _show(findings: Sequence[Finding], form: str) -> None:
-    if form == "json":
-        sys.stdout.write(render_json(findings))
-    else:
-        sys.stderr.write(render_text(findings))
+def _show(findings: Sequence[Finding], options: argparse.Namespace) -> None:
+    form = getattr(options, "format", "text")
+    stream = sys.stderr if form not in FORMATS or form == "text" else sys.stdout
+    colour = wants_colour(getattr(options, "color", "auto"), stream.isatty())
+    stream.write(FORMATS.get(form, FORMATS["text"])(findings, colour))
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from .driver.explain import explain
+    return explain(options.code)
+
+
+def _completion(options: argparse.Namespace) -> int:
+    from .driver.shell import completion
+    sys.stdout.write(completion(_arguments(), options.shell))
+    return OK
 
 
 def _compare(options: argparse.Namespace) -> int:
     from .driver import differ
-    if options.command == "explain":
-        return differ.explain(options.code)
     if options.rules:
         return differ.rules()
     try:
         return differ.diff(differ.Asked(tuple(options.paths), options.against, options.format, options.fail_on, options.accept, options.effects,
-                                        options.prove, options.configuration, options.output, options.verbose, options.quiet, options.version))
+                                        options.prove, options.configuration, options.output, options.verbose, options.quiet, options.version,
+                                        wants_colour(options.color, sys.stdout.isatty())))
     except Findings as stop:                    # 1 would say that the sides differ
-        sys.stderr.write(render_text(stop.findings))
+        _show(stop.findings, options)
         return USAGE
 
 
 def _format_files(options: argparse.Namespace) -> int:
     from .driver import formatter
     from .driver.jobs import Speaker
-    findings = formatter.run(formatter.Asked(tuple(options.paths), options.check, options.diff), Speaker(quiet=options.quiet or options.format == "json"))
+    findings = formatter.run(formatter.Asked(tuple(options.paths), options.check, options.diff), Speaker(quiet=options.quiet or options.format != "text"))
     if findings:
         raise Findings(findings)
     return OK
@@ -188,31 +254,76 @@ def _make_patches(options: argparse.Namespace) -> int:
     from .driver.jobs import Speaker
     asked = patcher.Asked(Path(options.spec), Path(options.tree), Path(options.output) if options.output else None, options.sender, options.signoff,
                           options.apply, Path(options.proof) if options.proof else None)
-    return patcher.patch(asked, Speaker(quiet=options.quiet or options.format == "json", verbose=options.verbose))
+    return patcher.patch(asked, Speaker(quiet=options.quiet or options.format != "text", verbose=options.verbose))
 
 
 def _run(options: argparse.Namespace) -> int:
     from .driver import jobs
-    say = jobs.Speaker(quiet=options.quiet or options.format == "json", verbose=options.verbose)
+    say = jobs.Speaker(quiet=options.quiet or options.format != "text", verbose=options.verbose)
     path = Path(options.spec)
-    if options.command == "check":
-        findings = jobs.check(path, say)
-    elif options.command == "layout":
-        from .driver.jobs import layout_text
-        sys.stdout.write(layout_text(path, options.version))
+    if options.command == "layout":
+        sys.stdout.write(jobs.layout_text(path, options.version))
         return OK
-    elif options.command == "build":
-        out = Path(options.out) if options.out else Path("out") / path.stem
-        findings = jobs.build(path, out, say, check=options.check, prove=options.prove == "all", report=options.report, depfile=options.depfile,
-                              version=options.version)
-    else:
-        findings = jobs.verify(path, say, image=options.image, objects=options.object or [], configuration=options.configuration,
-                               crosscheck=options.crosscheck, mutants="all" if options.all else options.mutants,
-                               recheck=options.recheck, smt2=options.dump_smt2, seed=options.seed, report=options.report, constants=options.const or [],
-                               version=options.version)
-    if options.format == "json" or findings:
-        _show(findings, options.format)
+    if getattr(options, "watch", False):
+        return _watch(options, path, say)
+    if options.command == "check" and options.fix:
+        return _fix(options, path, say)
+    findings = _findings(options, path, say)
+    if options.format != "text" or findings:
+        _show(findings, options)
     return FOUND if any(f.level == "error" for f in findings) else OK
+
+
+def _findings(options: argparse.Namespace, path: Path, say: Speaker) -> list[Finding]:
+    from .driver import jobs
+    if options.command == "check":
+        return jobs.check(path, say)
+    if options.command == "build":
+        out = Path(options.out) if options.out else Path("out") / path.stem
+        return jobs.build(path, out, say, check=options.check, prove=options.prove == "all", report=options.report, depfile=options.depfile,
+                          version=options.version)
+    return jobs.verify(path, say, image=options.image, objects=options.object or [], configuration=options.configuration,
+                       crosscheck=options.crosscheck, mutants="all" if options.all else options.mutants,
+                       recheck=options.recheck, smt2=options.dump_smt2, seed=options.seed, report=options.report, constants=options.const or [],
+                       version=options.version)
+
+
+def _found(options: argparse.Namespace, path: Path, say: Speaker) -> list[Finding]:
+    """What a command finds, also when it stops."""
+    try:
+        return _findings(options, path, say)
+    except Findings as stop:
+        return stop.findings
+
+
+def _watch(options: argparse.Namespace, path: Path, say: Speaker) -> int:
+    from .driver.fix import errors
+    from .driver.watch import watch
+    gc.enable()                                 # this one does not end soon
+
+    def run() -> int:
+        findings = _found(options, path, say)
+        if options.format != "text" or findings:
+            _show(findings, options)
+        return errors(findings)
+    return watch(path, run)
+
+
+def _fix(options: argparse.Namespace, path: Path, say: Speaker) -> int:
+    from .driver.fix import errors, fix
+    from .driver.jobs import Speaker
+    fixed = fix(lambda: _found(options, path, Speaker(quiet=True)))
+    for f in fixed.done:
+        say.say(f"{f.span}: {f.code}: {f.message}: {f.help or 'mended'}")
+    if fixed.undone:
+        say.say(f"{path}: the edits made it no better: nothing changed")
+    elif not fixed.done:
+        say.say(f"{path}: nothing to mend")
+    else:
+        say.say(f"{path}: {len(fixed.done)} mended, {errors(fixed.left)} error(s) left")
+    if options.format != "text" or fixed.left:
+        _show(fixed.left, options)
+    return FOUND if errors(fixed.left) else OK
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from ..diff import render
 from ..diff.effects import Made, effects
 from ..diff.refactoring import concluded, same, symbol_names, weighed
 from ..diff.result import Comparison, Data, as_data, compared, worst
-from ..diff.rules import LEVELS, RULES
+from ..diff.rules import LEVELS
 from ..diff.sides import NotComparable, Side, against, loaded
 from ..diff.suppress import BadFile, read
 from ..emit.handlers import emit_handlers
@@ -22,12 +22,14 @@ from ..emit.init import emit_init
 from ..emit.notice import notice
 from ..model.spec import Spec
 from ..plan.plan import plan_spec
-from ..source.finding import Findings, printable, render_text
+from ..source.finding import Finding, Findings, printable, render_text
+from ..source.formats import render_github, render_sarif
+from ..source.text import SourceFile, Span
 from . import output
 from .assembled import assemble_flat_images
 
-FORMATS = ("text", "json", "markdown", "html", "changelog")
-FAIL = ("breaking", "risky", "any")
+WEIGHT = {"breaking": "error", "risky": "warning", "compatible": "note"}
+PLACE = re.compile(r"(.+):(\d+)(?::(\d+))?")
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Asked:
     verbose: bool = False
     quiet: bool = False
     version: str | None = None                  # of the kernel, on both sides
+    colour: bool = False
 
 
 def diff(asked: Asked) -> int:
@@ -121,9 +124,23 @@ def _made(spec: Spec, only: str | None) -> Made:
     return Made(spec, code, assemble_flat_images(spec, code, wanted), {n: t.replace(head, "") for n, t in texts.items()})
 
 
+def _as_findings(data: Data) -> list[Finding]:
+    """Rows as findings, for the forms that code review takes."""
+    out = []
+    for row in data["rows"]:
+        place = PLACE.fullmatch(row["new_at"] or row["old_at"] or "")
+        span = None
+        if place:
+            line, column = int(place[2]), int(place[3] or 1)
+            span = Span(SourceFile(place[1], ""), line, column, line, column)
+        out.append(Finding(row["rule"], WEIGHT[row["level"]], f"{row['category']}: {render.whole(row)}", span, "; ".join(row["notes"]) or None))
+    return out
+
+
 def _write(data: Data, asked: Asked) -> None:
-    colour = asked.output is None and sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-    text = {"text": lambda: render.text(data, colour, asked.verbose), "json": lambda: json.dumps(data, indent=1) + "\n",
+    colour = asked.output is None and asked.colour
+    text = {"text": lambda: render.text(data, colour, asked.verbose), "sarif": lambda: render_sarif(_as_findings(data)),
+            "github": lambda: render_github(_as_findings(data)), "json": lambda: json.dumps(data, indent=1) + "\n",
             "markdown": lambda: render.markdown(data), "html": lambda: render.html(data), "changelog": lambda: render.changelog(data)}[asked.format]()
     if asked.output is not None:
         target = Path(asked.output)
@@ -135,14 +152,4 @@ def _write(data: Data, asked: Asked) -> None:
 def rules() -> int:
     """`entryc diff --rules`."""
     sys.stdout.write(render.rules_text())
-    return 0
-
-
-def explain(code: str) -> int:
-    """`entryc explain CODE`."""
-    rule = RULES.get(code.upper())
-    if rule is None:
-        print(printable(f"entryc: there is no rule '{code}': entryc diff --rules lists those of comparisons"), file=sys.stderr)
-        return 2
-    sys.stdout.write(render.explained(rule))
     return 0

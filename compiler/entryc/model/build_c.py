@@ -6,6 +6,7 @@ from typing import Any
 
 from lark import Token, Tree
 
+from ..source.edits import prefixed
 from ..source.text import SourceFile, Span
 from .context import C_KEYWORDS, Context
 from .expr import Expr, FrameRef, HookCall, Num, Reg, constant, is_constant, walk
@@ -59,7 +60,8 @@ class _CSide:
             if param_type is None and str(param_name) in self.spec.frames:
                 params.append((str(param_name), str(param_name)))
             elif param_type is None:
-                self.context.error("E251", f"parameter '{param_name}' has no type", self.context.span(param), f"for example: u64 {param_name}")
+                self.context.error("E251", f"parameter '{param_name}' has no type", self.context.span(param), f"for example: u64 {param_name}",
+                                   edits=prefixed(self.context.span(param), "u64 "))
             else:
                 if str(param_name) in C_KEYWORDS:
                     self.context.error("E202", f"'{param_name}' is a word of C", self.context.span(param))

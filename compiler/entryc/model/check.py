@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..source.edits import Edits, appended, inside, replaced, written
 from ..source.finding import Collector
 from ..source.text import Span
 from .expr import Binary, Expr, FrameRef, Num, Reg, SetupRef, SlotRef, constant, evaluate, is_constant, show, walk
@@ -43,7 +44,7 @@ def _frames(spec: Spec, collector: Collector) -> None:
                 homes[slot.home] = slot.name
         if frame.size % spec.arch.abi.align and not spec.arch.abi.return_address and any(not s.hardware for s in frame.slots.values()):
             collector.error("E274", f"frame '{frame.name}' has {frame.size} bytes: not a multiple of {spec.arch.abi.align}, the alignment of the stack",
-                            frame.span, "add a slot: pad : by c")
+                            frame.span, "add a slot: pad : by c", edits=inside(frame.span, "; pad : by c"))
 
 
 def _saving(path: Path) -> list[Save]:
@@ -89,6 +90,12 @@ def _events(spec: Spec, collector: Collector) -> None:
             _event_frame(spec, collector, frame, event.name, tuple(reversed(event.pushes)), errors)
 
 
+def _hardware(frame: Frame, pushed: tuple[str, ...]) -> Edits:
+    """The hardware slots of a frame in the order of the CPU, where the frame writes them out."""
+    first = frame.hardware[0].span if frame.hardware else None
+    return replaced(first, written(first), f"hardware {{ {' '.join(pushed)} }}") if first is not None and written(first).startswith("hardware") else ()
+
+
 def _event_frame(spec: Spec, collector: Collector, frame: Frame, event: str, pushed: tuple[str, ...], errors: bool) -> None:
     names = list(frame.slots.values())
     if not pushed:
@@ -96,15 +103,17 @@ def _event_frame(spec: Spec, collector: Collector, frame: Frame, event: str, pus
     tail = tuple(s.home or "" for s in names[len(names) - len(pushed):])
     if tail != pushed or not all(s.hardware for s in names[len(names) - len(pushed):]):
         collector.error("E275", f"frame '{frame.name}' does not match event '{event}': the CPU pushes {' '.join(pushed)} (lowest address first)",
-                        frame.hardware[0].span if frame.hardware else frame.span, f"end the frame with: hardware {{ {' '.join(pushed)} }}")
+                        frame.hardware[0].span if frame.hardware else frame.span, f"end the frame with: hardware {{ {' '.join(pushed)} }}",
+                        edits=_hardware(frame, pushed))
     elif errors:
         below = names[len(names) - len(pushed) - 1] if len(names) > len(pushed) else None
         if below is None or below.source != "error_code":
             collector.error("E276", f"frame '{frame.name}' has no place for the error code that event '{event}' pushes below the hardware slots",
-                            below.span if below else frame.span, "write directly before hardware: error = error_code else 0")
+                            below.span if below else frame.span, "write directly before hardware: error = error_code else 0",
+                            edits=replaced(frame.span, "hardware", "error = error_code else 0; hardware"))
         elif below.other is None:
             collector.error("E277", f"slot '{below.name}' is unwritten for the numbers without an error code", below.span,
-                            f"say its value: {below.name} = error_code else 0")
+                            f"say its value: {below.name} = error_code else 0", edits=replaced(below.span, "error_code", "error_code else 0"))
 
 
 def _saved(spec: Spec, collector: Collector) -> None:
@@ -124,7 +133,7 @@ def _saved(spec: Spec, collector: Collector) -> None:
                 if register not in homes and (cleared or register not in abi.preserved):
                     why = "it is cleared before C runs" if cleared and register in abi.preserved else "C may change it"
                     collector.error("E278", f"register '{register}' is in no slot of frame '{frame.name}': {why}", frame.span,
-                                    f"add {register} to the frame")
+                                    f"add {register} to the frame", edits=replaced(frame.span, "{", f"{{ {register};"))
 
 
 def _setup(spec: Spec, collector: Collector) -> None:
@@ -256,7 +265,8 @@ def _handlers(spec: Spec, collector: Collector) -> None:
         chosen = last.subject if last is not None and last.verb == "choose" else None
         if handler.choice != chosen:
             collector.error("E289", f"handler '{handler.name}' " + (f"has to end with: choose {handler.choice}" if handler.choice else
-                            f"chooses a return method that it does not return: write handler {handler.name}({handler.frame}) -> {chosen}"), handler.span)
+                            f"chooses a return method that it does not return: write handler {handler.name}({handler.frame}) -> {chosen}"), handler.span,
+                            edits=replaced(handler.span, f"({handler.frame})", f"({handler.frame}) -> {chosen}") if chosen and not handler.choice else ())
 
 
 def _order(spec: Spec, collector: Collector, handler: Handler, steps: tuple[CStep, ...], entered: list[str], inside: bool) -> list[str]:
@@ -305,7 +315,8 @@ def _calls(spec: Spec, collector: Collector) -> None:
                 handler = spec.handlers.get(step.callee)
                 if handler is not None and bool(handler.choice) != bool(step.binds):
                     collector.error("E293", f"'{step.callee}' " + ("returns a method" if handler.choice else "returns no method"), step.span,
-                                    f"write: call {step.callee}(…)" + (" -> method" if handler.choice else ""))
+                                    f"write: call {step.callee}(…)" + (" -> method" if handler.choice else ""),
+                                    edits=appended(step.span, " -> method") if handler.choice else replaced(step.span, " -> method", ""))
             elif isinstance(step, ExitTo) and step.by_method:
                 if bound is None:
                     collector.error("E294", "no call gave a method", step.span, "write: call F(regs) -> method")
@@ -314,7 +325,8 @@ def _calls(spec: Spec, collector: Collector) -> None:
                 if handler is not None and handler.choice:
                     exits = tuple(spec.methods[m].exit for m in spec.choices[handler.choice].methods)
                     if exits != step.targets:
-                        collector.error("E295", f"choice '{handler.choice}' picks among {', '.join(exits)}, in this order", step.span)
+                        collector.error("E295", f"choice '{handler.choice}' picks among {', '.join(exits)}, in this order", step.span,
+                                        "write them in this order", edits=replaced(step.span, ", ".join(step.targets), ", ".join(exits)))
     for path in spec.paths.values():
         for step in flat_steps(path.steps):
             called.add(getattr(step, "callee", ""))
@@ -369,7 +381,7 @@ def _reached(spec: Spec, collector: Collector) -> None:
                 used.update(step.targets)
     for path in (*spec.of_kind("path"), *spec.of_kind("exit")):
         if path.name not in used:
-            collector.error("E299", f"{path.kind} '{path.name}' is never used", path.span)
+            collector.error("E299", f"{path.kind} '{path.name}' is never used", path.span, "remove it, or lead there")
     for memory in spec.memories.values():
         for counters in memory.counters.values():
             if not any(h.choice == counters.choice for h in spec.handlers.values()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from ..source.edits import replaced
 from ..source.finding import Collector
 from ..source.text import Span
 from .check import flat_handler
@@ -125,7 +126,7 @@ def _works(spec: Spec, collector: Collector) -> None:
     for work in spec.works.values():
         if not work.repeat and work.irqs_on:
             collector.error("E510", f"'{work.name}' is one pass with interrupts on: an interrupt can raise work that the pass has gone by", work.span,
-                            "write: repeat irqs on, or once irqs off")
+                            "write: repeat irqs on, or once irqs off", edits=replaced(work.span, "once irqs on", "repeat irqs on"))
 
 
 def _origins(spec: Spec, handler: Handler) -> set[str]:

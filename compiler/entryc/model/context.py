@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from lark import Token
 
+from ..source.edits import Edits
 from ..source.finding import Collector
 from ..source.parse import span_of
 from ..source.text import SourceFile, Span
@@ -36,8 +37,8 @@ class Context:
     def span(self, node: Node | Token) -> Span:
         return span_of(self.file, node)
 
-    def error(self, code: str, message: str, span: Span | None, help: str | None = None) -> None:
-        self.collector.error(code, message, span, help)
+    def error(self, code: str, message: str, span: Span | None, help: str | None = None, edits: Edits = ()) -> None:
+        self.collector.error(code, message, span, help, edits=edits)
 
     def declare(self, table: Mapping[str, object], name: str, span: Span, what: str) -> None:
         """Complain about a second declaration and about names that C cannot have."""

@@ -35,9 +35,9 @@ class Arms(Calls):
         if condition is None or m.below is None:
             self.error("E335", "who was interrupted cannot be told here", step.span, "save the frame first")
             return
-        known = len(self.collector.findings)
+        known = self.collector.said
         test = rebuild(condition, lambda e: self.interrupted_word(step, e))
-        if len(self.collector.findings) > known:
+        if self.collector.said > known:
             return
         if self.joins(step):
             self.only_from_kernel(step, test)

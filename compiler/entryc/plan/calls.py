@@ -9,6 +9,7 @@ from ..model.expr import Cast, Expr, FrameRef, Mem, Num, Reg, SlotRef, show
 from ..model.spec import Configuration, Path, Spec
 from ..model.steps import Call, Jump, Room, Save, Step, Through, flat_steps
 from ..model.surroundings import Move
+from ..source.edits import step_before
 from ..source.finding import Collector
 from .frames import Frames
 from .lower import NoForm
@@ -77,13 +78,14 @@ class Calls(Frames):
         needs = self.spec.contracts[step.contract]
         for need, actual in self.lacking(needs):
             self.error("E331", f"C code '{step.contract}' needs {need.subject} = {need.value}, but {need.subject} is {actual} here", step.span,
-                       f"put {need.subject} = {need.value} before the call")
+                       f"put {need.subject} = {need.value} before the call", step_before(step.span, f"{need.subject} = {need.value}"))
         cleared = next((n for n in needs if n.subject == "gprs" and self.configuration.holds(n.guard)), None)
         if cleared is not None:
             link = self.arch.abi.link if isinstance(step, Call) else None
             seen = [r for r in self.arch.gprs if self.machine.regs.get(r, UNKNOWN).kind == "interrupted" and r != link and r not in cleared.but]
             if seen:
-                self.error("E332", f"C would see the interrupted {', '.join(seen[:5])}", step.span, "put 'clear all' before the call")
+                self.error("E332", f"C would see the interrupted {', '.join(seen[:5])}", step.span, "put 'clear all' before the call",
+                           step_before(step.span, "clear all"))
 
     def call(self, step: Call) -> None:
         self.arguments(step)

@@ -8,6 +8,7 @@ from ..model.arch import Assign
 from ..model.expr import Binary, Cast, CellRef, Expr, Mem, Num, NumberRef, Reg, SlotRef, SymbolRef, Unary, constant, is_constant, rebuild, show
 from ..model.spec import Frame, Slot
 from ..model.steps import Call, Clear, ExitTo, Goto, Jump, Origin, Restore, ReturnStep, Save, Step
+from ..source.edits import step_removed
 from .lower import NoForm
 from .moves import folded
 from .select import find, plus, pop, push, push_whole
@@ -99,7 +100,7 @@ class Frames(States):
             if name in step.slots and name in step.takes and name in m.slots:
                 self.write_again(step, frame, frame.slots[name], overrides.pop(name))
             elif name not in {s.name for s in wanted}:
-                self.error("E326", f"slot '{name}' is written already", step.span)
+                self.error("E326", f"slot '{name}' is written already", step.span, "leave it out")
         if not wanted and step.takes:
             return
         sources: list[tuple[Slot, Expr | None]] = [(s, self.source_of(s, overrides.get(s.name), step)) for s in wanted]
@@ -255,7 +256,8 @@ class Frames(States):
         for register in step.registers or [r for r in self.arch.gprs if r not in step.but]:
             if register in soon or m.regs.get(register) == Value("const", number=0):
                 if register in step.registers:
-                    self.error("E313", f"{register} is overwritten before anything can see it: nothing asks for this step", step.span)
+                    self.error("E313", f"{register} is overwritten before anything can see it: nothing asks for this step", step.span, "remove it",
+                               step_removed(step.span))
                 continue
             self.destroy(register, step.span)
             self.emit(step, self.lower.move(register, Num(0)), "")

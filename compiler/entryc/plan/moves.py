@@ -10,6 +10,7 @@ from ..model.expr import Cast, CellRef, Expr, FrameRef, Mem, Num, Reg, SlotRef, 
 from ..model.spec import Configuration, Frame, Path, Slot, Spec
 from ..model.steps import Set, Step, SwitchStack
 from ..model.surroundings import Guard, StateNeed
+from ..source.edits import Edits, step_before, step_removed
 from ..source.finding import Collector
 from ..source.text import Span
 from .code import DecisionSite, Insn, LabelLine, Line, Moment, Unwound
@@ -71,8 +72,8 @@ class Moves:
         self.pieces: list[Piece] = []
         self.labels: dict[str, int] = {}        # how many labels of a kind the path has
 
-    def error(self, code: str, message: str, span: Span | None, help: str | None = None) -> None:
-        self.collector.error(code, message, span, help)
+    def error(self, code: str, message: str, span: Span | None, help: str | None = None, edits: Edits = ()) -> None:
+        self.collector.error(code, message, span, help, edits=edits)
 
     def emit(self, step: Step, chosen: Iterable[Chosen], comment: str = "", constant: str = "") -> None:
         identity = ":".join((type(step).__name__, *self.inside, str(step.span.line), str(step.span.column)))
@@ -132,10 +133,11 @@ class Moves:
 
     # ---- memory ----
 
-    def need_memory(self, memory: str, span: Span) -> None:
+    def need_memory(self, memory: str, span: Span, step: bool = True) -> None:
+        """The memory can be reached. `step`: the span is that of a step of the path, not of a part of an op."""
         for need, actual in self.lacking(self.spec.memories[memory].needs):
             self.error("E316", f"memory '{memory}' cannot be reached here: it needs {need.subject} = {need.value}, but {need.subject} is {actual}", span,
-                       f"put {need.subject} = {need.value} before this step")
+                       f"put {need.subject} = {need.value} before this step", step_before(span, f"{need.subject} = {need.value}") if step else ())
 
     def lacking(self, needs: tuple[StateNeed, ...]) -> list[tuple[StateNeed, str]]:
         """The needs that do not hold here, each with what is the case."""
@@ -323,7 +325,7 @@ class Moves:
     def switch_stack(self, step: SwitchStack) -> None:
         m, stack = self.machine, self.spec.stacks[step.stack]
         if m.stack == step.stack:
-            self.error("E313", f"the stack is {step.stack} here already: nothing asks for this step", step.span, "remove it")
+            self.error("E313", f"the stack is {step.stack} here already: nothing asks for this step", step.span, "remove it", step_removed(step.span))
             return
         if (text := self.whole.get(f"stack = {step.stack}")) is not None:
             self.emit(step, [(text, ())])       # what the target does where the frame asks for another stack; the ordinary way stays on this one

@@ -12,6 +12,7 @@ from ..model.expr import Reg
 from ..model.spec import VECTOR_TABLE, Configuration, Path, Spec
 from ..model.steps import ExitTo, Goto, Through, flat_steps
 from ..model.surroundings import ANY, ANYWHERE, Guard
+from ..source.edits import replaced
 from ..source.finding import Collector
 from ..source.text import Span
 from .code import AlignLine, Code, DecisionSite, Insn, LabelLine, Line, Moment, OrgLine
@@ -46,7 +47,8 @@ def plan_spec(spec: Spec, collector: Collector | None = None, whole: Mapping[str
     for kind, count in most.items():
         declared = spec.decisions[kind]
         if count < declared.most and only is None:
-            collector.error("E353", f"{declared.most} decisions of kind '{kind}' are declared, {count} stand in assembly", declared.span, "lower the ceiling")
+            collector.error("E353", f"{declared.most} decisions of kind '{kind}' are declared, {count} stand in assembly", declared.span, "lower the ceiling",
+                            edits=replaced(declared.span, str(declared.most), str(count)))
     collector.stop_if_failed()
     lines = shared_tails(spec, _merge(spec, per_configuration, collector), collector)
     collector.stop_if_failed()
@@ -193,7 +195,8 @@ class _Planner:
             sites = [d for d in self.walker.decisions if d.kind == kind]
             if len(sites) > decision.most:
                 self.collector.error("E352", f"{len(sites)} decisions of kind '{kind}' stand in assembly, {decision.most} declared", decision.span,
-                                     "; ".join(f"{d.path} at {d.span}" for d in sites[:4]))
+                                     "; ".join(f"{d.path} at {d.span}" for d in sites[:4]),
+                                     edits=replaced(decision.span, str(decision.most), str(len(sites))))
 
     # ---- placing ----
 

@@ -10,6 +10,7 @@ from ..model.inline import Inline, OpDecide, OpInsn, OpSet, OpStep, flat, replac
 from ..model.spec import State
 from ..model.steps import Do, SetState, Step
 from ..model.surroundings import ANY, KEPT, WORD_MASK
+from ..source.edits import step_before, step_removed
 from ..source.text import Span
 from .code import DecisionSite, Insn, LabelLine
 from .code import Value as Operands
@@ -31,7 +32,7 @@ class States(Moves):
         m, state = self.machine, self.spec.states[step.subject]
         current = m.states.get(step.subject)
         if current == step.value:
-            self.error("E313", f"{step.subject} is {step.value} here already: nothing asks for this step", step.span, "remove it")
+            self.error("E313", f"{step.subject} is {step.value} here already: nothing asks for this step", step.span, "remove it", step_removed(step.span))
             return
         if current is None and state.ghost:
             current = self.surely(state, str(step.value))
@@ -73,7 +74,7 @@ class States(Moves):
     def set_place(self, step: SetState) -> None:
         m = self.machine
         if m.places.get(step.subject) == step.value:
-            self.error("E313", f"{step.subject} is {step.value} here already: nothing asks for this step", step.span, "remove it")
+            self.error("E313", f"{step.subject} is {step.value} here already: nothing asks for this step", step.span, "remove it", step_removed(step.span))
             return
         register, bit = self.arch.places[step.subject]
         text = self.whole.get(f"{step.subject} = {step.value}")
@@ -87,7 +88,7 @@ class States(Moves):
         """The operand of an instruction that reads a word of a memory block: its offset."""
         if not isinstance(word, CellRef):
             return ()
-        self.need_memory(word.memory, span)
+        self.need_memory(word.memory, span, False)
         return (self.spec.memories[word.memory].cells[word.cell].offset,)
 
     def apply_meanings(self, state: State, value: str) -> None:
@@ -177,7 +178,7 @@ class States(Moves):
     def op_set(self, step: Step, part: OpSet, values: dict[str, Expr]) -> None:
         place, value = replaced(part.place, values), _folded(replaced(part.value, values))
         if isinstance(value, CellRef):
-            self.need_memory(value.memory, part.span)
+            self.need_memory(value.memory, part.span, False)
             memory = self.spec.memories[value.memory]
             if isinstance(place, Reg):
                 self.emit_op(step, part, self.lower.load(place.name, memory.base, memory.cells[value.cell].offset))
@@ -188,7 +189,7 @@ class States(Moves):
             self.emit_op(step, part, self.lower.load(place.name, self.sp, self.machine.below + self.machine.above))
             return
         if isinstance(place, CellRef):
-            self.need_memory(place.memory, part.span)
+            self.need_memory(place.memory, part.span, False)
             memory = self.spec.memories[place.memory]
             self.emit_op(step, part, self.lower.store(memory.base, memory.cells[place.cell].offset, value))
             return
@@ -247,7 +248,7 @@ class States(Moves):
             if text is not None and f"{need.subject} = {need.value}" in text.traits:
                 continue                        # the target's text does it itself
             self.error("E344", f"op '{op.name}' needs {need.subject} = {need.value}, but {need.subject} is {actual} here", step.span,
-                       f"put {need.subject} = {need.value} before this step")
+                       f"put {need.subject} = {need.value} before this step", step_before(step.span, f"{need.subject} = {need.value}"))
         for register in op.clobbers:
             self.destroy(register, step.span)
         chosen = (text, self.bound(text, {})) if text is not None else find(self.arch, Control("call", op.symbol))

@@ -34,6 +34,7 @@ from ..model.steps import (
     Through,
 )
 from ..model.surroundings import KEPT, Guard
+from ..source.edits import step_before, step_removed
 from .arms import Arms
 from .calls import NotYet
 from .code import Insn, LabelLine, Line, Moment
@@ -69,7 +70,7 @@ class Walker(Arms):
         if self.ended is None and path.called and path.steps:
             self.gives_back(path.steps[-1])
         if self.ended is None:
-            self.error("E310", f"path '{path.name}' has no end", path.span, "end it with exit, goto, jump or return")
+            self.error("E310", "the path has no end", path.span, "end it with exit, goto, jump or return")
         return Piece(path.name, self.lines, self.ended or None, start, self.transfers, self.pieces, end=self.end)
 
     def steps(self, steps: Iterable[Step]) -> None:
@@ -80,16 +81,16 @@ class Walker(Arms):
                 self.behind_return(step)
                 continue
             if self.ended is not None:
-                self.error("E311", "this step is never reached", step.span)
+                self.error("E311", "this step is never reached", step.span, "remove it", step_removed(step.span))
                 return
             try:
-                before, lines, self.rest = len(self.collector.findings), len(self.lines), todo[index + 1:]
+                before, lines, self.rest = self.collector.said, len(self.lines), todo[index + 1:]
                 self.last = step is written[-1]
                 self.step(step, todo[index + 1:])
                 self.note(step, lines)
             except NoForm as problem:
                 self.error("E312", str(problem), step.span)
-            if len(self.collector.findings) > before and self.ended is None:
+            if self.collector.said > before and self.ended is None:
                 self.ended = ""         # what follows would only repeat the mistake
                 return
             self.mark_windows(step.guard | self.around)
@@ -166,10 +167,10 @@ class Walker(Arms):
         """On when the condition holds, else an instruction that stops."""
         self.labels["assert"] = self.labels.get("assert", 0) + 1
         label = f".L{self.path.name}_asserted" + (f"_{self.labels['assert']}" if self.labels["assert"] > 1 else "")
-        known = len(self.collector.findings)
+        known = self.collector.said
         code = branch(self.arch, rebuild(step.condition, lambda e: self.interrupted_word(step, e)), label)
         stop = next((f for f in self.arch.forms.values() if "asserts" in f.traits), None)
-        if len(self.collector.findings) > known:
+        if self.collector.said > known:
             return
         if code is None or stop is None:
             raise NoForm(f"{self.arch.name} has no test for {show(step.condition)}")
@@ -179,10 +180,10 @@ class Walker(Arms):
 
     def exit_by_origin(self, step: ExitTo) -> None:
         """To user mode or to the kernel, as the frame says."""
-        known = len(self.collector.findings)
+        known = self.collector.said
         condition = self.arch.origin
         test = rebuild(condition, lambda e: self.interrupted_word(step, e)) if condition is not None else None
-        if len(self.collector.findings) > known:
+        if self.collector.said > known:
             return
         kernel = Binary({"ne": "eq", "eq": "ne"}[test.op], test.a, test.b) if isinstance(test, Binary) and test.op in ("ne", "eq") else None
         code = branch(self.arch, kernel, local_label(step.targets[1])) if kernel is not None else None
@@ -236,7 +237,9 @@ class Walker(Arms):
         origin = path.origin if path.kind == "exit" else m.origin
         row = self.arch.return_row(step.name, origin if origin in ("user", "kernel") else "any")
         if row is None:
-            self.error("E338", f"'{step.name}' cannot return to {origin}", step.span)
+            side = origin if origin in ("user", "kernel") else "any"
+            others = dict.fromkeys(r.name for r in self.arch.returns if self.arch.return_row(r.name, side) is not None)
+            self.error("E338", f"'{step.name}' cannot return to {origin}", step.span, "write: return " + " or ".join(others))
             return
         frame = self.frame()
         copied = frame is not None and self.pops_a_copy(frame, row, path)
@@ -254,7 +257,7 @@ class Walker(Arms):
         m.states = after_effects(self.spec, m.states, row.effects)
         for need, actual in (row for row in self.lacking(self.leaving(str(origin))) if row[1] != KEPT):
             self.error("E340", f"{origin} code has to find {need.subject} = {need.value}, but {need.subject} is {actual} here", step.span,
-                       f"put {need.subject} = {need.value} before the return")
+                       f"put {need.subject} = {need.value} before the return", step_before(step.span, f"{need.subject} = {need.value}"))
         if not copied:
             self.check_popped(step, frame, row, path)
         self.check_restored(step, self.spec.frames[path.frame] if path.frame else frame, path)

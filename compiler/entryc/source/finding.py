@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .edits import Edit as Edit
+from .edits import Edits, respelt, shown
 from .text import UNSEEN, Span
 
 LEVELS = ("error", "warning", "note")
@@ -15,16 +17,8 @@ LONGEST, LINE = 1000, 200                       # characters of a message, and o
 
 
 @dataclass(frozen=True)
-class Edit:
-    """A change of the source that mends what a finding is about: `text` in place of what the span covers."""
-
-    span: Span
-    text: str
-
-
-@dataclass(frozen=True)
 class Finding:
-    """One statement about the input. `code` is stable; `help` names the way out."""
+    """One statement about the input. `code` is stable; `help` names the way out, and `edits` go it, where that needs no thought."""
 
     code: str
     level: str
@@ -33,7 +27,11 @@ class Finding:
     help: str | None = None
     related: tuple[tuple[str, Span], ...] = ()
     data: dict[str, Any] = field(default_factory=dict, compare=False)
-    edits: tuple[Edit, ...] = ()
+    edits: Edits = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.edits and self.span is not None and self.help is not None:
+            object.__setattr__(self, "edits", respelt(self.span, self.message, self.help))
 
 
 class Findings(Exception):
@@ -50,13 +48,15 @@ class Collector:
     def __init__(self) -> None:
         self.findings: list[Finding] = []
         self._known: set[Finding] = set()
+        self.said = 0                           # errors, with those that were said before at the same place
 
     def error(self, code: str, message: str, span: Span | None, help: str | None = None,
-              related: tuple[tuple[str, Span], ...] = ()) -> None:
-        self._add(Finding(code, "error", message, span, help, related))
+              related: tuple[tuple[str, Span], ...] = (), edits: Edits = ()) -> None:
+        self.said += 1
+        self._add(Finding(code, "error", message, span, help, related, edits=edits))
 
-    def warning(self, code: str, message: str, span: Span | None, help: str | None = None) -> None:
-        self._add(Finding(code, "warning", message, span, help))
+    def warning(self, code: str, message: str, span: Span | None, help: str | None = None, edits: Edits = ()) -> None:
+        self._add(Finding(code, "warning", message, span, help, edits=edits))
 
     def _add(self, finding: Finding) -> None:
         """Each finding once. Raises Findings when there are more than anybody reads."""
@@ -88,7 +88,15 @@ def _cut(text: str) -> str:
     return shown if len(shown) <= LONGEST else shown[:LONGEST] + " …"
 
 
-def _caret(span: Span) -> list[str]:
+COLOURS = {"error": "31;1", "warning": "33;1", "note": "36;1", "-": "31", "+": "32", "help": "1"}
+
+
+def painted(text: str, key: str, colour: bool) -> str:
+    """Text in the colour of a level or a sign, on terminals that show colours."""
+    return f"\x1b[{COLOURS[key]}m{text}\x1b[0m" if colour and text else text
+
+
+def _caret(span: Span, level: str, colour: bool, sign: str = "^") -> list[str]:
     """The line with a mark below; of a long line, the part around the mark."""
     line = UNSEEN.sub("\N{REPLACEMENT CHARACTER}", span.snippet.replace("\t", " "))
     width = max(1, min(span.end_column if span.end_line == span.line else len(line) + 1, len(line) + 1) - span.column)
@@ -96,35 +104,42 @@ def _caret(span: Span) -> list[str]:
     if start > LINE * 3 // 4:
         line, start, before = line[start - LINE // 4:], LINE // 4, "… "
     gutter = f"{span.line:5d} | {before}"
-    return [gutter + line[:LINE], " " * 5 + " | " + " " * (start + len(before)) + "^" * max(1, min(width, LINE - start))]
+    mark = painted(sign * max(1, min(width, LINE - start)), level, colour)
+    return [gutter + line[:LINE], " " * 5 + " | " + " " * (start + len(before)) + mark]
 
 
-def render_text(findings: Iterable[Finding]) -> str:
-    """`path:line:column: level[code]: message`, the line, a caret, the help."""
+def render_text(findings: Iterable[Finding], colour: bool = False) -> str:
+    """`path:line:column: level[code]: message`, the line, a caret; the same of related places; the help, and what it changes."""
     out: list[str] = []
     for finding in findings:
         where = f"{finding.span}: " if finding.span else ""
-        out.append(f"{printable(where)}{finding.level}[{finding.code}]: {_cut(finding.message)}")
+        out.append(f"{printable(where)}{painted(f'{finding.level}[{finding.code}]', finding.level, colour)}: {_cut(finding.message)}")
         if finding.span:
-            out.extend(_caret(finding.span))
+            out.extend(_caret(finding.span, finding.level, colour))
         for label, span in finding.related:
-            out.append(f"        {printable(f'{label}: {span}')}")
+            out.append(f"        {printable(label)}: {printable(str(span))}")
+            out.extend(_caret(span, "note", colour, "-"))
         if finding.help:
-            out.append(f"        help: {_cut(finding.help)}")
+            out.append(f"        {painted('help', 'help', colour)}: {_cut(finding.help)}")
+        out += [painted(f"{line:5d} {sign} {printable(text.replace(chr(9), ' '))[:LINE]}", sign, colour) for sign, line, text in shown(finding.edits)]
     return "\n".join(out) + ("\n" if out else "")
+
+
+def _place(span: Span) -> dict[str, Any]:
+    return {"file": span.file.name, "line": span.line, "column": span.column, "end_line": span.end_line, "end_column": span.end_column}
 
 
 def as_dict(finding: Finding) -> dict[str, Any]:
     """The documented JSON form of a finding."""
     row: dict[str, Any] = {"code": finding.code, "level": finding.level, "message": finding.message}
     if finding.span:
-        s = finding.span
-        row["span"] = {"file": s.file.name, "line": s.line, "column": s.column,
-                       "end_line": s.end_line, "end_column": s.end_column}
+        row["span"] = _place(finding.span)
     if finding.help:
         row["help"] = finding.help
     if finding.related:
         row["related"] = [{"label": label, "at": str(span)} for label, span in finding.related]
+    if finding.edits:
+        row["edits"] = [{**_place(e.span), "text": e.text} for e in finding.edits]
     if finding.data:
         row["data"] = finding.data
     return row

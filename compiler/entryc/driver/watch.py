@@ -1,0 +1,69 @@
+"""`--watch`: run again whenever the spec, or a file that it uses, has other content."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+USE = re.compile(r'^[^#\n]*?\buse\s+"([^"\n]+)"', re.M)
+PAUSE = 0.2                                     # seconds between two looks: a few stat calls each
+
+
+def sources(path: Path) -> list[Path]:
+    """The spec and the files that it uses, as far as they can be read: a spec that is wrong is watched, too."""
+    found: dict[Path, None] = {}
+    todo = [path]
+    while todo:
+        file = todo.pop()
+        if file.resolve() in {f.resolve() for f in found} or len(found) > 200:
+            continue
+        found[file] = None
+        try:
+            todo += [file.parent / name for name in USE.findall(file.read_text("utf-8", "replace"))]
+        except OSError:
+            continue
+    return list(found)
+
+
+def _stamps(files: list[Path]) -> list[tuple[int, int, int] | None]:
+    out: list[tuple[int, int, int] | None] = []
+    for file in files:
+        try:
+            row = file.stat()
+            out.append((row.st_mtime_ns, row.st_size, row.st_ino))
+        except OSError:
+            out.append(None)
+    return out
+
+
+def _content(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(str(file).encode())
+        try:
+            digest.update(file.read_bytes())
+        except OSError:
+            digest.update(b"\0missing")
+    return digest.hexdigest()
+
+
+def watch(path: Path, run: Callable[[], int]) -> int:
+    """Run once, and again after each change, until interrupted. `run` gives the number of errors, and has shown them."""
+    while True:
+        files = sources(path)
+        stamps, content = _stamps(files), _content(files)
+        count = run()
+        print(f"[{time.strftime('%H:%M:%S')}] {path}: {'no error' if not count else f'{count} error{chr(115) * (count > 1)}'}; "
+              f"watching {len(files)} file{'s' * (len(files) > 1)}", flush=True)
+        sys.stderr.flush()
+        while True:
+            now = _stamps(files)
+            if now != stamps:
+                stamps = now
+                if _content(files) != content:
+                    break
+            time.sleep(PAUSE)
