@@ -116,6 +116,8 @@ def _tree() -> argparse.ArgumentParser:
     explain = commands.add_parser("explain", help="say why something is an error, with an example and its cure")
     explain.add_argument("code", metavar="CODE", nargs="?", help="for example E316, or D111, a rule of diff (default: list all)")
 
+    commands.add_parser("lsp", help="the language server, for editors: over standard input and output")
+
     commands.add_parser("layout", parents=[shared, version], help="show frames and memory with offsets and sizes")
 
     completion = commands.add_parser("completion", help="write a script that completes commands and options in a shell")
@@ -175,7 +177,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.reconfigure(errors="backslashreplace")       # a locale may have no letter for an arrow
         gc.disable()                            # a program that ends soon: collecting garbage would cost a tenth of its time
     try:
-        run = {"diff": _compare, "explain": _explain, "patch": _make_patches, "completion": _completion, "fmt": _format_files}.get(options.command, _run)
+        run = {"diff": _compare, "explain": _explain, "patch": _make_patches, "completion": _completion, "fmt": _format_files,
+               "lsp": _serve}.get(options.command, _run)
         return run(options)
     except Findings as stop:
         _show(stop.findings, options)
@@ -255,6 +258,18 @@ def _make_patches(options: argparse.Namespace) -> int:
     asked = patcher.Asked(Path(options.spec), Path(options.tree), Path(options.output) if options.output else None, options.sender, options.signoff,
                           options.apply, Path(options.proof) if options.proof else None)
     return patcher.patch(asked, Speaker(quiet=options.quiet or options.format != "text", verbose=options.verbose))
+
+
+def _serve(_options: argparse.Namespace) -> int:
+    try:
+        from .driver import server
+    except ModuleNotFoundError as missing:
+        if str(missing.name).split(".")[0] not in ("pygls", "lsprotocol"):
+            raise
+        print("entryc: the language server needs pygls: pip install 'entryc[lsp]'", file=sys.stderr)
+        return USAGE
+    gc.enable()                                 # a program that runs for long
+    return server.serve()
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -52,10 +52,10 @@ def load_arch(name: str) -> Arch:
     return read_arch(path, f"specs/arch/{name}.arch")
 
 
-def read_arch(path: Path, shown: str | None = None) -> Arch:
-    """Load an .arch file. Raises Findings."""
+def read_arch(path: Path, shown: str | None = None, text: str | None = None) -> Arch:
+    """Load an .arch file. Raises Findings. `text`: what stands for the file's text: an editor's unsaved buffer."""
     try:
-        file = SourceFile.read(path, shown)
+        file = SourceFile.read(path, shown) if text is None else SourceFile.of(text, shown or str(path))
     except Unreadable as error:
         raise Findings([Finding("E003", "error", str(error))]) from None
     return _Loader(file).load()

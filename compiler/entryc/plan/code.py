@@ -87,6 +87,7 @@ class Moment:
     states: tuple[tuple[str, str], ...]
     code: int                                   # instructions that it became
     kind: str                                   # step, call, exit, return
+    span: Span                                  # of the step
 
 
 @dataclass(frozen=True)

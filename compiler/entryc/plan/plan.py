@@ -66,8 +66,8 @@ def _sites(out: list[DecisionSite], found: list[DecisionSite]) -> None:
 
 
 def richest(spec: Spec) -> Configuration:
-    """The configuration with the most states to show."""
-    return max(spec.configurations.values(), key=lambda c: sum(c.holds(s.guard) for s in spec.states.values()))
+    """The configuration with the most states to show; among those, with the most features."""
+    return max(spec.configurations.values(), key=lambda c: (sum(c.holds(s.guard) for s in spec.states.values()), len(c.features)))
 
 
 def _moments(spec: Spec, found: list[Moment]) -> list[Moment]:

@@ -113,7 +113,7 @@ class Walker(Arms):
         code = len([line for line in self.lines[written:] if isinstance(line, Insn)])
         arm = m.arrival_name or (m.origin if self.path.origin == "any" or self.path.kind == "path" else "") or ""
         text = " ".join(step.span.snippet.split("#")[0].split())
-        self.moments.append(Moment(self.path.name, arm, text, m.stack, states, code, kind))
+        self.moments.append(Moment(self.path.name, arm, text, m.stack, states, code, kind, step.span))
 
     def step(self, step: Step, rest: list[Step]) -> None:
         if isinstance(step, SetState):
