@@ -1,4 +1,4 @@
-"""The command line: entryc build | check | fmt | verify | diff | patch | explain | layout | completion.
+"""The command line: entryc build | check | fmt | verify | diff | patch | explain | layout | draw | lsp | completion.
 
 Exit status: 0 all is well, 1 findings, 2 wrong use or nothing to work on, 3 a mistake in entryc itself.
 """
@@ -116,6 +116,10 @@ def _tree() -> argparse.ArgumentParser:
     explain = commands.add_parser("explain", help="say why something is an error, with an example and its cure")
     explain.add_argument("code", metavar="CODE", nargs="?", help="for example E316, or D111, a rule of diff (default: list all)")
 
+    draw = commands.add_parser("draw", parents=[shared], help="draw frames, the graph of paths, states along paths, and windows, as SVG")
+    draw.add_argument("--what", metavar="WHAT", help="frame, paths, windows, states, or the name of a frame or path (default: all pictures)")
+    draw.add_argument("-o", "--output", metavar="FILE", help="a file for one picture, or a folder (default: one goes to standard output, all to out/SPEC)")
+
     commands.add_parser("lsp", help="the language server, for editors: over standard input and output")
 
     commands.add_parser("layout", parents=[shared, version], help="show frames and memory with offsets and sizes")
@@ -178,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         gc.disable()                            # a program that ends soon: collecting garbage would cost a tenth of its time
     try:
         run = {"diff": _compare, "explain": _explain, "patch": _make_patches, "completion": _completion, "fmt": _format_files,
-               "lsp": _serve}.get(options.command, _run)
+               "lsp": _serve, "draw": _draw}.get(options.command, _run)
         return run(options)
     except Findings as stop:
         _show(stop.findings, options)
@@ -258,6 +262,13 @@ def _make_patches(options: argparse.Namespace) -> int:
     asked = patcher.Asked(Path(options.spec), Path(options.tree), Path(options.output) if options.output else None, options.sender, options.signoff,
                           options.apply, Path(options.proof) if options.proof else None)
     return patcher.patch(asked, Speaker(quiet=options.quiet or options.format != "text", verbose=options.verbose))
+
+
+def _draw(options: argparse.Namespace) -> int:
+    from .driver import drawer
+    from .driver.jobs import Speaker
+    drawer.draw(Path(options.spec), options.what, options.output, Speaker(quiet=options.quiet or options.format != "text", verbose=options.verbose))
+    return OK
 
 
 def _serve(_options: argparse.Namespace) -> int:

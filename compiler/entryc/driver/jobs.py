@@ -61,6 +61,7 @@ class Record:
     """What a run found, for its report."""
 
     spec: Spec
+    code: Code
     image: str | None = None
     reports: dict[str, Report] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
@@ -120,7 +121,7 @@ def build(path: Path, out: Path, say: Speaker, *, check: bool = False, prove: bo
         if not findings:
             say.say(f"{out}: {len(files)} files are what {path} gives")
         return findings
-    record = Record(spec)
+    record = Record(spec, code)
     if prove:
         from .assembled import assemble_all
         results = assemble_all(spec, code, files, say)
@@ -191,7 +192,7 @@ def verify(path: Path, say: Speaker, *, image: str | None = None, objects: Seque
     if mutants is not None and mutants != "all" and not mutants.isdecimal():
         raise Findings([Finding("E406", "error", f"--mutants takes a number or 'all', not '{mutants}'")])
     wanted = {n: c for n, c in spec.configurations.items() if configuration in (None, n)}
-    record = Record(spec, image or ", ".join(objects) or None)
+    record = Record(spec, code, image or ", ".join(objects) or None)
     images = _images(spec, code, wanted, image, objects, say, record)
     findings += _prove(spec, images, say, record)
     if findings and len(spec.versions) > 1:
@@ -356,7 +357,14 @@ def _report(target: str | None, record: Record) -> None:
     if target is None:
         return
     from ..report.data import report_data
-    from ..report.page import page_html
     data = report_data(record.spec, record.reports, image=record.image, extra=record.extra)
-    text = page_html(data) if Path(target).suffix in (".html", ".htm") else json.dumps(data, indent=1, sort_keys=True) + "\n"
+    text = _page(record, data) if Path(target).suffix in (".html", ".htm") else json.dumps(data, indent=1, sort_keys=True) + "\n"
     output.write_all(Path(target).parent, {Path(target).name: text})
+
+
+def _page(record: Record, data: dict[str, Any]) -> str:
+    """The report as a page, with pictures of the paths."""
+    from ..draw.pictures import pictures
+    from ..report.page import page_html
+    drawn = pictures(record.spec, record.code)
+    return page_html(data, [(drawn[name].title, drawn[name].svg()) for name in ("paths", "windows") if name in drawn])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .. import resources
+from ..draw.pictures import pictures
 from ..emit.asm import flat_text, kernel_text
 from ..emit.fragment import depfile, emit_fragment
 from ..emit.handlers import emit_handlers
@@ -13,7 +14,7 @@ from ..emit.init import emit_init
 from ..emit.layout import emit_layout
 from ..emit.listing import emit_listing
 from ..emit.manifest import emit_manifest
-from ..emit.overview import emit_overview, emit_states
+from ..emit.overview import emit_overview
 from ..model.spec import Spec
 from ..plan.code import Code
 from ..source.text import file_name
@@ -22,6 +23,8 @@ from . import output
 
 def render(spec: Spec, code: Code) -> dict[str, str]:
     """File name to text."""
+    drawn = pictures(spec, code)
+    images = {f"entry.{name}.svg" if name != "states" else "entry.svg": (draw.title, draw.svg()) for name, draw in drawn.items()}
     files = {
         "entry.S": kernel_text(spec, code),
         "entry.h": emit_header(spec, code),
@@ -30,8 +33,8 @@ def render(spec: Spec, code: Code) -> dict[str, str]:
         "entry.layout": emit_layout(spec),
         "entry.lst": emit_listing(spec, code),
         "entry.mk": emit_fragment(spec),
-        "entry.md": emit_overview(spec, code),
-        "entry.svg": emit_states(spec, code),
+        "entry.md": emit_overview(spec, code, [(title, file) for file, (title, _) in images.items()]),
+        **{file: text for file, (_, text) in images.items()},
     }
     for configuration in spec.configurations.values():
         files[f"entry.{configuration.name}.s"] = flat_text(spec, code, configuration)

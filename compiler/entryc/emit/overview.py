@@ -1,28 +1,23 @@
-"""entry.md: every entry point, path and exit in tables, for people; entry.svg: the same as a picture of states. Both come from the plan."""
+"""entry.md: every entry point, path and exit in tables, for people."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from itertools import groupby
-from xml.sax.saxutils import escape
 
 from ..model.expr import show
 from ..model.spec import Path, Spec
 from ..model.steps import Call, ExitTo, Goto, Jump, Through, flat_steps
-from ..plan.code import Code, Moment
-from ..plan.plan import richest
+from ..plan.code import Code
 from ..source.finding import printable
 from .notice import notice
 
-ROW, TEXT, STRIPE = 20, 430, 92                 # height of a step, width of its text, width of a state's column
-TINTS = {"user": "#c2410c", "kernel": "#15803d", "ours": "#15803d", "kept": "#6d28d9", "?": "#6b7280"}
 
-
-def emit_overview(spec: Spec, code: Code) -> str:
-    """The tables."""
+def emit_overview(spec: Spec, code: Code, pictures: Iterable[tuple[str, str]]) -> str:
+    """The tables. `pictures`: (title, file beside this one)."""
     out = [f"<!-- {notice(spec, '{}').replace('--', '- -')} -->", "", f"# Entry points, paths and exits of {_plain(spec.name)}", "",
-           "`entry.svg` shows the states along each path.", "",
+           "Pictures: " + ", ".join(f"[{title}]({file})" for title, file in pictures) + ".", "",
            *_table(("entry point", "event", "from", "stack", "C functions", "exits"), _entries(spec)), "", "## Exits", "",
            *_table(("exit", "to", "instruction", "used by"), _exits(spec)), ""]
     if spec.choices:
@@ -109,44 +104,3 @@ def _places(spec: Spec) -> Iterable[tuple[str, ...]]:
 def _decisions(spec: Spec, code: Code) -> Iterable[tuple[str, ...]]:
     for site in code.decisions:
         yield site.kind, f"`{site.path}`", _plain(spec.decisions[site.kind].reason) if site.kind in spec.decisions else "not declared"
-
-
-# ---- the picture ----
-
-def emit_states(spec: Spec, code: Code) -> str:
-    """One block a path and arm, one row a step; a column for the stack and for each state, coloured by whose it is."""
-    configuration = richest(spec)
-    rows = code.moments
-    names = [n for n, s in spec.states.items() if configuration.holds(s.guard)]
-    columns = ["stack", *names]
-    width = TEXT + STRIPE * len(columns) + 20
-    body: list[str] = []
-    y = 44
-    for (path, arm), group in groupby(rows, key=lambda m: (m.path, m.arm)):
-        y += ROW
-        body.append(f'<text class="head" x="10" y="{y}">{escape(path)}{escape(f" from {arm}") if arm else ""}</text>')
-        for moment in group:
-            y += ROW
-            body += _row(moment, columns, y)
-    height = y + 20
-    head = [f'<text class="dim" x="{TEXT + STRIPE * i}" y="30">{escape(name)}</text>' for i, name in enumerate(columns)]
-    style = ("text { font: 12px ui-monospace, Menlo, Consolas, monospace; fill: #1c2128 } .head { font-weight: 600 } .dim { fill: #57606a } "
-             ".call { font-weight: 600 } rect { stroke: none } @media (prefers-color-scheme: dark) { text { fill: #e0e3e8 } .dim { fill: #9aa4b0 } }")
-    title = f"States along the paths of {printable(spec.name)}, configuration {configuration.name}"
-    return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">',
-                      f"<title>{escape(title)}</title>", f"<style>{style}</style>", f'<text class="dim" x="10" y="30">{escape(title)}</text>',
-                      *head, *body, "</svg>"]) + "\n"
-
-
-def _row(moment: Moment, columns: list[str], y: int) -> list[str]:
-    states = dict(moment.states)
-    text = moment.text if len(moment.text) <= 56 else moment.text[:55] + "…"
-    mark = ' class="call"' if moment.kind != "step" else ""
-    out = [f'<text{mark} x="22" y="{y}"><title>{escape(moment.text)}</title>{escape(text)}</text>']
-    for index, name in enumerate(columns):
-        value = moment.stack if name == "stack" else states.get(name, "?")
-        tint = TINTS.get(value, "#1d4ed8")
-        x = TEXT + STRIPE * index
-        out.append(f'<rect x="{x}" y="{y - 14}" width="{STRIPE - 4}" height="{ROW - 2}" fill="{tint}" fill-opacity="0.22"/>'
-                   f'<text x="{x + 4}" y="{y}">{escape(value)}</text>')
-    return out

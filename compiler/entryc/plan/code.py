@@ -85,7 +85,8 @@ class Moment:
     text: str                                   # the step as the spec has it
     stack: str
     states: tuple[tuple[str, str], ...]
-    code: int                                   # instructions that it became
+    before: tuple[str, tuple[tuple[str, str], ...]]     # stack and states before it
+    code: int                                   # instructions that it became, but for those that nothing reaches
     kind: str                                   # step, call, exit, return
     span: Span                                  # of the step
 

@@ -84,10 +84,10 @@ class Walker(Arms):
                 self.error("E311", "this step is never reached", step.span, "remove it", step_removed(step.span))
                 return
             try:
-                before, lines, self.rest = self.collector.said, len(self.lines), todo[index + 1:]
+                before, lines, found, self.rest = self.collector.said, len(self.lines), self.so(), todo[index + 1:]
                 self.last = step is written[-1]
                 self.step(step, todo[index + 1:])
-                self.note(step, lines)
+                self.note(step, lines, found)
             except NoForm as problem:
                 self.error("E312", str(problem), step.span)
             if self.collector.said > before and self.ended is None:
@@ -102,18 +102,22 @@ class Walker(Arms):
             index -= 1
         self.lines.insert(index, LabelLine(step.symbol(self.path.name), "inner", step.guard))
 
-    def note(self, step: Step, written: int) -> None:
+    def so(self) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """The stack and the states now."""
+        return self.machine.stack, tuple((name, value or "?") for name, value in self.machine.states.items()
+                                         if self.configuration.holds(self.spec.states[name].guard))
+
+    def note(self, step: Step, written: int, before: tuple[str, tuple[tuple[str, str], ...]]) -> None:
         """Keep what is so after a step."""
         if isinstance(step, (Origin, Through, Label)):
             return
         m = self.machine
         kinds = {"call": (Call, Jump), "exit": (ExitTo, Goto), "return": (ReturnStep,)}
         kind = next((k for k, types in kinds.items() if isinstance(step, types)), "step")
-        states = tuple((name, value or "?") for name, value in m.states.items() if self.configuration.holds(self.spec.states[name].guard))
-        code = len([line for line in self.lines[written:] if isinstance(line, Insn)])
+        code = len([line for line in self.lines[written:] if isinstance(line, Insn) and line.form.role != "stop"])
         arm = m.arrival_name or (m.origin if self.path.origin == "any" or self.path.kind == "path" else "") or ""
         text = " ".join(step.span.snippet.split("#")[0].split())
-        self.moments.append(Moment(self.path.name, arm, text, m.stack, states, code, kind, step.span))
+        self.moments.append(Moment(self.path.name, arm, text, *self.so(), before, code, kind, step.span))
 
     def step(self, step: Step, rest: list[Step]) -> None:
         if isinstance(step, SetState):

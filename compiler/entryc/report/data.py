@@ -45,9 +45,10 @@ from pathlib import Path as File
 from typing import Any
 
 from .. import __version__
+from ..draw.frame import frame_row
 from ..model.digest import model_digest
 from ..model.expr import show
-from ..model.spec import Frame, Path, Slot, Spec
+from ..model.spec import Path, Spec
 from ..model.steps import ExitTo, Goto, Through, flat_steps
 from ..model.surroundings import Guard, StateNeed
 from ..prove.verify import ASSUMPTIONS, Report
@@ -90,7 +91,7 @@ def report_data(spec: Spec, reports: Mapping[str, Report], *, image: File | str 
         "contracts": _by_text({name: getattr(r, "contracts", None) or () for name, r in reports.items()}),
         "patched": _by_text({name: getattr(r.image, "notes", ()) for name, r in reports.items()}),
         "trusted": _trusted(spec, listings),
-        "frames": [_frame(spec, f) for f in spec.frames.values()],
+        "frames": [frame_row(spec, f) for f in spec.frames.values()],
         "stubs": stubs,
         "paths": paths,
         "code": _code(listings),
@@ -223,24 +224,6 @@ def _block(file: SourceFile, first: int, last: int) -> tuple[int, int]:
     if last < len(file.lines) and file.lines[last].strip() == "}":
         last += 1
     return first, last
-
-
-def _frame(spec: Spec, frame: Frame) -> Row:
-    word = spec.arch.word_bytes
-    return {"name": frame.name, "c_name": frame.c_name, "size": frame.size, "word": word, "at": str(frame.span),
-            "slots": [{"name": s.name, "offset": s.offset, "size": word, "kind": s.source, "origin": _origin(s), "hardware": s.hardware}
-                      for s in sorted(frame.slots.values(), key=lambda s: s.offset)]}
-
-
-def _origin(slot: Slot) -> str:
-    """Where a slot's value comes from, in words."""
-    if slot.source == "home":
-        return f"interrupted {slot.home}"
-    if slot.source == "c":
-        return "written by C"
-    text = {"number": "the vector's number", "error_code": "the CPU's error code"}.get(slot.source, "")
-    other = show(slot.other) if slot.other is not None else ""
-    return f"{text}, else {other}" if text and other else text or other
 
 
 def _facts(spec: Spec) -> list[Row]:

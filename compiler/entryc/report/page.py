@@ -6,16 +6,16 @@ are not printable (and could move text or hide it) are shown as escapes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..draw.frame import frame_svg
 from ..resources import templates
 from ..source.finding import printable
-from .svg import frame_svg
 
 Row = dict[str, Any]
 
@@ -32,9 +32,10 @@ EXTRA = {
 }
 
 
-def page_html(data: Row) -> str:
-    """The page. `data`: what report_data gives, or the same read back from JSON."""
-    return environment().get_template("report/page.html.j2").render(**_view(_ordered(data)))
+def page_html(data: Row, pictures: Sequence[tuple[str, str]] = ()) -> str:
+    """The page. `data`: what report_data gives, or the same read back from JSON; `pictures`: (title, SVG) of paths."""
+    drawn = [{"title": title, "svg": Markup(svg)} for title, svg in pictures]
+    return environment().get_template("report/page.html.j2").render(**_view(_ordered(data)), pictures=drawn)
 
 
 def environment() -> Environment:
