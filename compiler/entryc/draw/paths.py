@@ -247,10 +247,10 @@ def _arrows(plan: Plan, name: str) -> list[str]:
             key = (a, b, b == points[-1])
             pieces[key] = pieces.get(key, True) and bool(way.edge.label)
     out: list[str] = []
-    for ((x1, y1), (x2, y2), last), dashed in pieces.items():
-        middle = n((x1 + x2) / 2)
-        way_there = f"H{n(x2)}" if y1 == y2 else f"C{middle} {n(y1)} {middle} {n(y2)} {n(x2)} {n(y2)}"
-        out.append('<path class="arrow"' + (' stroke-dasharray="5 3"' if dashed else "") + f' d="M{n(x1)} {n(y1)}{way_there}"'
+    for ((left, top), (right, bottom), last), dashed in pieces.items():
+        middle = n((left + right) / 2)
+        way_there = f"H{n(right)}" if top == bottom else f"C{middle} {n(top)} {middle} {n(bottom)} {n(right)} {n(bottom)}"
+        out.append('<path class="arrow"' + (' stroke-dasharray="5 3"' if dashed else "") + f' d="M{n(left)} {n(top)}{way_there}"'
                    + (f' marker-end="url(#{name}-head)"' if last else "") + "/>")
     return out
 
