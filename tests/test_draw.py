@@ -106,6 +106,10 @@ def test_graph_of_code_that_exists() -> None:
     assert set(some) == {"paths", *(f"frame-{n}" for n in spec.frames)}
     words = text_of(some["paths"].svg())
     assert "entry_SYSCALL_64" in words and "C do_syscall_64" in words and "stack" not in words
+    spec = load_spec(SPECS / "linux" / "x86_64.entry")          # entry points of one kind that lead to different paths are drawn apart
+    boxes = boxes_of(Along(spec, Code(spec.arch)))
+    led_to = {target for b in boxes for _, target, _ in b.ways}
+    assert {b.path.name for b in boxes if b.path.kind in ("path", "exit")} <= led_to
 
 
 @pytest.mark.parametrize("name", ["x86_64", "arm64"])

@@ -96,8 +96,10 @@ def _title(paths: list[Path]) -> str:
 
 
 def _body(path: Path) -> tuple[object, ...]:
-    """Entry points of one kind have the same: their steps stand at the same places."""
-    return (path.kind, path.origin, path.stack, path.paranoid, *((s.span.file.name, s.span.line, s.span.column) for s in path.steps))
+    """Entry points of one kind have the same: their steps stand at the same places and lead to the same paths."""
+    steps = flat_steps(path.steps)
+    ways = [s.path if isinstance(s, Goto) else s.targets for s in steps if isinstance(s, (Goto, ExitTo))]
+    return (path.kind, path.origin, path.stack, path.paranoid, *((s.span.file.name, s.span.line, s.span.column) for s in path.steps), *ways)
 
 
 def _functions(path: Path) -> tuple[str, ...]:
