@@ -1,4 +1,4 @@
-"""The command line: entryc build | check | verify | diff | patch | explain | layout. Exit status 0 fine, 1 findings, 2 usage or nothing to work on."""
+"""The command line: entryc init | build | check | verify | diff | patch | explain | layout. Exit status 0 fine, 1 findings, 2 usage or nothing to work on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__
+from .resources import init_names
 from .source.finding import Finding, Findings, render_json, render_text
 
 OK, FOUND, USAGE = 0, 1, 2
@@ -33,6 +34,11 @@ def _arguments() -> argparse.ArgumentParser:
     build.add_argument("--prove", choices=("all", "none"), default="all", help="prove the assembled bytes (default), or only write")
     build.add_argument("--report", metavar="FILE", help="write tools, verdicts and times as JSON")
     build.add_argument("--depfile", metavar="FILE", help="write a make rule with the files that were read")
+
+    init = commands.add_parser("init", help="write a small kernel to begin with: spec, C, start-up code, Makefile")
+    init.add_argument("--arch", metavar="CPU", required=True, help=f"one of {', '.join(init_names())}")
+    init.add_argument("--dir", metavar="DIR", default=".", help="where the files go (default: this folder); nothing is overwritten")
+    init.add_argument("-q", "--quiet", action="store_true", help="say nothing but findings")
 
     commands.add_parser("check", parents=[shared], help="read the spec and plan its paths; write nothing")
 
@@ -102,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         gc.disable()                            # a program that ends soon: collecting garbage would cost a tenth of its time
     try:
-        run = {"diff": _compare, "explain": _compare, "patch": _make_patches}.get(options.command, _run)
+        run = {"diff": _compare, "explain": _compare, "init": _begin, "patch": _make_patches}.get(options.command, _run)
         return run(options)
     except Findings as stop:
         _show(stop.findings, getattr(options, "format", "text"))
@@ -136,6 +142,13 @@ def _compare(options: argparse.Namespace) -> int:
     except Findings as stop:                    # 1 would say that the sides differ
         sys.stderr.write(render_text(stop.findings))
         return USAGE
+
+
+def _begin(options: argparse.Namespace) -> int:
+    from .driver import starter
+    from .driver.jobs import Speaker
+    starter.init(options.arch, options.dir, Speaker(quiet=options.quiet))
+    return OK
 
 
 def _make_patches(options: argparse.Namespace) -> int:

@@ -56,8 +56,7 @@ def write_all(folder: Path, files: dict[str, str]) -> Written:
         return Written(tuple(sorted(changed)), tuple(sorted(set(files) - set(changed))))
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error)).lower()
-        raise Findings([Finding("E402", "error", f"{folder} cannot be written: {reason}",
-                                help="choose another folder with -o DIR")]) from None
+        raise Findings([Finding("E402", "error", f"{folder} cannot be written: {reason}", help="choose another folder")]) from None
     finally:
         for temporary, _ in pending:
             with contextlib.suppress(OSError):
