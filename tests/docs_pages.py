@@ -101,11 +101,12 @@ def matches(shown: tuple[str, ...], printed: list[str]) -> bool:
 class Shell:
     """One shell in a folder: a later command finds what an earlier one changed, its folder and its environment included."""
 
-    def __init__(self, folder: Path, clean: bool = False, limit: float = 900) -> None:
+    def __init__(self, folder: Path, limit: float, clean: bool = False) -> None:
         """`clean`: as on a new machine, without this environment's entryc and without caches. `limit`: seconds for all commands."""
         tools = "/usr/local/bin:/usr/bin:/bin"
         identity = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "Reader"), ("EMAIL", "reader@example.org"))}
-        environment = {"LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1", "GIT_CONFIG_GLOBAL": "/dev/null", **identity}
+        network = {k: v for k, v in os.environ.items() if k.startswith(("PIP_", "SSL_CERT_")) or k.lower().endswith("_proxy")}
+        environment = {"LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1", "GIT_CONFIG_GLOBAL": "/dev/null", **identity, **network}
         if clean:
             environment |= {"HOME": str(folder), "PATH": f"{Path(sys.base_prefix) / 'bin'}:{tools}"}
         else:

@@ -9,7 +9,7 @@
 extern uint64_t gdt[]; /* start.S */
 void kernel_main(void);
 
-static struct percpu this_cpu;
+static struct percpu boot_cpu;
 static uint8_t task_stack[16384] __attribute__((aligned(16)));
 
 static void outb(uint16_t port, uint8_t value)
@@ -45,11 +45,11 @@ static void timer_start(void)
 
 static void load_tss(void)
 {
-	uint64_t base = (uint64_t)&this_cpu.tss;
+	uint64_t base = (uint64_t)&boot_cpu.tss;
 
-	this_cpu.tss.sp0 = (uint64_t)(task_stack + sizeof(task_stack));
-	this_cpu.tss.io_map = sizeof(this_cpu.tss);
-	gdt[TSS_SELECTOR / 8] = (sizeof(this_cpu.tss) - 1) | (base & 0xffffff) << 16 | UINT64_C(0x89) << 40 | (base >> 24 & 0xff) << 56;
+	boot_cpu.tss.sp0 = (uint64_t)(task_stack + sizeof(task_stack));
+	boot_cpu.tss.io_map = sizeof(boot_cpu.tss);
+	gdt[TSS_SELECTOR / 8] = (sizeof(boot_cpu.tss) - 1) | (base & 0xffffff) << 16 | UINT64_C(0x89) << 40 | (base >> 24 & 0xff) << 56;
 	gdt[TSS_SELECTOR / 8 + 1] = base >> 32;
 	__asm__ volatile("ltr %w0" :: "r"(TSS_SELECTOR) : "memory");
 }
@@ -60,7 +60,7 @@ void kernel_main(void)
 
 	entry_setup();
 	load_tss();
-	entry_setup_cpu(&this_cpu);
+	entry_setup_cpu(&boot_cpu);
 	timer_start();
 	regs->ip = (uint64_t)user_main;
 	regs->cs = USER_CS;
