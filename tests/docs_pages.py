@@ -28,7 +28,7 @@ MACHINE = (
     (re.compile(r"GNU assembler \(.*?\) [\d.]+"), "GNU assembler"),
     (re.compile(r"(?:\w+ )?clang version [\d.]+(?:\S*)"), "clang"),
     (re.compile(r"keystone [\d.]+"), "keystone"),
-    (re.compile(r"(?<=GNU assembler) {2,}|(?<=clang) {2,}|(?<=keystone) {2,}"), "  "),
+    (re.compile(r"^((?:flat|kernel text|discipline|decisions) +\w+  \S.*?) {2,}", re.M), r"\1  "),
 )
 
 
