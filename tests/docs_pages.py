@@ -91,11 +91,11 @@ def plain(lines: list[str] | tuple[str, ...]) -> str:
 
 
 def matches(shown: tuple[str, ...], printed: list[str]) -> bool:
-    """Is what is shown what was printed?"""
+    """Is what is shown what was printed? Blank lines at its end do not count."""
     pattern = ""
     for line in plain(shown).splitlines():
         pattern += r"(?:.*\n)+?" if line.strip() == "…" else ".*?".join(map(re.escape, line.split("…"))) + "\n"
-    return re.fullmatch(pattern, plain(printed)) is not None
+    return re.fullmatch(pattern, plain(printed).rstrip("\n") + "\n") is not None
 
 
 class Shell:

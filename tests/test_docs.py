@@ -124,7 +124,7 @@ def test_page(page: str, tmp_path: Path, update: bool) -> None:
             at = f"{page}:{step.line}: {step.command}\nexit status {status}, prints\n" + "\n".join(printed)
             assert status is not None, at
             if update and step.shown and not any("…" in line for line in step.shown):
-                lines[step.first:step.last] = ["\n".join((INDENT + line).rstrip() for line in printed), *[None] * (step.last - step.first - 1)]
+                lines[step.first:step.last] = ["\n".join((INDENT + line).rstrip() for line in printed).rstrip("\n"), *[None] * (step.last - step.first - 1)]
             elif (status != 0) != step.fails or (step.shown and not matches(step.shown, printed)):
                 wrong.append(at)
     finally:
