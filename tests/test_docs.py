@@ -106,7 +106,7 @@ PREPARED: dict[str, Callable[[Path], None]] = {
 def test_page(page: str, tmp_path: Path, update: bool) -> None:
     text = (ROOT / page).read_text()
     if page not in CLEAN:
-        for name in ("specs", "examples"):
+        for name in ("specs", "examples", "templates"):
             (tmp_path / name).symlink_to(ROOT / name)
     PREPARED.get(page, lambda folder: None)(tmp_path)
     elsewhere = {e.command for e in ELSEWHERE if e.page == page}
