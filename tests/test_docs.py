@@ -139,6 +139,23 @@ def test_nothing_is_shown_without_its_command(page: str) -> None:
     assert unmarked((ROOT / page).read_text()) == []
 
 
+def anchors(page: Path) -> set[str]:
+    """The names of a page's headings, as links spell them."""
+    return {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", page.read_text(), re.M)}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    here = ROOT / page
+    for link in re.findall(r"\]\(([^)\s]+)\)", here.read_text()):
+        if "://" in link:
+            continue
+        file, _, anchor = link.partition("#")
+        target = (here.parent / file) if file else here
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
 @pytest.mark.parametrize("entry", ELSEWHERE, ids=lambda e: f"{e.page} {e.command.split()[0]}")
 def test_elsewhere_is_true(entry: Elsewhere) -> None:
     """The command is on the page once, and what is said to run it is there."""
