@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 from conftest import ROOT, kernel, kernel_source
 from docs_pages import INDENT, Shell, matches, steps, unmarked
+from entryc.patch.series import load_series
 
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
 # Pages that are run as a reader on a new machine would: nothing is installed but the tools of the system.
@@ -50,7 +51,9 @@ def objects(folder: Path) -> None:
 def linux_tree(folder: Path) -> None:
     """Those files of Linux that a series reads, as a git repository."""
     tree = folder / "linux-6.12"
-    for name in ("Makefile", "Kbuild", "arch/x86/Kconfig.debug", *(f"arch/x86/entry/{n}" for n in ("Makefile", "common.c", "entry_64.S", "entry_64_compat.S"))):
+    for name in ("Makefile", "Kbuild", *load_series(ROOT / "specs" / "linux" / "x86_64.series.toml").files):
+        if not (kernel_source("6.12") / name).exists():
+            continue                            # the series makes it
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(kernel_source("6.12") / name, tree / name)
     git(tree, "init", "-q")
