@@ -15,7 +15,8 @@ def test_wheel_works_from_any_folder(tmp_path: Path) -> None:
     wheel = next(tmp_path.glob("*.whl"))
     names = zipfile.ZipFile(wheel).namelist()
     for wanted in ("entryc/data/grammar/entry.lark", "entryc/data/specs/x86_64.entry", "entryc/data/specs/arch/arm64.arch",
-                   "entryc/data/templates/x86_64/entry_init.c.j2", "entryc/py.typed", "entryc/codes.toml"):
+                   "entryc/data/templates/x86_64/entry_init.c.j2", "entryc/data/templates/init/arm64/kernel.entry",
+                   "entryc/py.typed", "entryc/codes.toml"):
         assert wanted in names
     assert any(name.endswith(".data/data/share/man/man1/entryc.1") for name in names)
     assert sum(name.endswith(".tables") for name in names) == 2, "the parser tables are built ahead"

@@ -1,4 +1,4 @@
-"""The command line: entryc build | check | fmt | verify | diff | patch | explain | layout | draw | lsp | completion.
+"""The command line: entryc init | build | check | fmt | verify | diff | patch | explain | layout | draw | lsp | completion.
 
 Exit status: 0 all is well, 1 findings, 2 wrong use or nothing to work on, 3 a mistake in entryc itself.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .resources import init_names
 from .source.finding import Finding, Findings, printable
 from .source.formats import FORMATS, wants_colour
 
@@ -27,6 +28,7 @@ EXAMPLES = {
     "build": ("entryc build my.entry", "entryc build my.entry -o kernel/entry --depfile entry.d",
               "entryc build my.entry --check        # in CI: are the committed files right?",
               "entryc build my.entry --prove none --watch"),
+    "init": ("entryc init --arch x86_64 --dir kernel", "cd kernel && make run"),
     "check": ("entryc check my.entry", "entryc check my.entry --fix", "entryc check my.entry --watch", "entryc check my.entry --format sarif > entryc.sarif"),
     "fmt": ("entryc fmt my.entry", "entryc fmt --check specs             # in CI"),
     "verify": ("entryc verify my.entry", "entryc verify my.entry --image kernel.elf --configuration base",
@@ -34,6 +36,7 @@ EXAMPLES = {
     "diff": ("entryc diff old.entry new.entry", "entryc diff --against HEAD~1 my.entry --fail-on breaking",
              "entryc diff --against v1.0 my.entry --format changelog"),
     "patch": ("entryc patch specs/linux/x86_64.entry --tree linux-6.12 -o series.mbox",),
+    "draw": ("entryc draw my.entry", "entryc draw my.entry --what paths -o paths.svg"), "lsp": ("entryc lsp",),
     "explain": ("entryc explain E316", "entryc explain                       # all codes"),
     "layout": ("entryc layout my.entry",),
     "completion": ("source <(entryc completion bash)", "entryc completion zsh > ~/.zfunc/_entryc",
@@ -77,6 +80,11 @@ def _tree() -> argparse.ArgumentParser:
     build.add_argument("--depfile", metavar="FILE", help="write a make rule with the files that were read")
 
     build.add_argument("--watch", action="store_true", help="build again whenever the spec or a file that it uses changes")
+
+    init = commands.add_parser("init", help="write a small kernel to begin with: spec, C, start-up code, Makefile")
+    init.add_argument("--arch", metavar="CPU", required=True, help=f"one of {', '.join(init_names())}")
+    init.add_argument("--dir", metavar="DIR", default=".", help="where the files go (default: this folder); nothing is overwritten")
+    init.add_argument("-q", "--quiet", action="store_true", help="say nothing but findings")
 
     check = commands.add_parser("check", parents=[shared], help="read the spec, for each version that it names, and plan its paths; write nothing")
     how = check.add_mutually_exclusive_group()
@@ -181,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.reconfigure(errors="backslashreplace")       # a locale may have no letter for an arrow
         gc.disable()                            # a program that ends soon: collecting garbage would cost a tenth of its time
     try:
-        run = {"diff": _compare, "explain": _explain, "patch": _make_patches, "completion": _completion, "fmt": _format_files,
+        run = {"diff": _compare, "explain": _explain, "patch": _make_patches, "completion": _completion, "fmt": _format_files, "init": _begin,
                "lsp": _serve, "draw": _draw}.get(options.command, _run)
         return run(options)
     except Findings as stop:
@@ -253,6 +261,13 @@ def _format_files(options: argparse.Namespace) -> int:
     findings = formatter.run(formatter.Asked(tuple(options.paths), options.check, options.diff), Speaker(quiet=options.quiet or options.format != "text"))
     if findings:
         raise Findings(findings)
+    return OK
+
+
+def _begin(options: argparse.Namespace) -> int:
+    from .driver import starter
+    from .driver.jobs import Speaker
+    starter.init(options.arch, options.dir, Speaker(quiet=options.quiet))
     return OK
 
 

@@ -34,6 +34,17 @@ def templates() -> Path:
     return root() / "templates"
 
 
+def init_names() -> list[str]:
+    """The CPUs for which `entryc init` has a first kernel."""
+    return sorted(p.name for p in (templates() / "init").iterdir() if p.is_dir())
+
+
+def init_files(name: str) -> dict[str, str]:
+    """File name to text of the first kernel for a CPU: what is its own, and what all have."""
+    shared = templates() / "init"
+    return {p.name: p.read_text("utf-8") for folder in (shared, shared / name) for p in sorted(folder.iterdir()) if p.is_file()}
+
+
 def filled(name: str, facts: Mapping[str, Any]) -> str:
     """A template of templates/, filled with facts: texts as they are, nothing escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined

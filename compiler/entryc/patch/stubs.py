@@ -98,5 +98,5 @@ class Stubs:
         lines = self.dialect.lines
         hint, *rest = self.common(edit.symbol, [self.symbols[name] for name in names], names)
         start = lines["array_start"].format(first=edit.first, count=edit.count)
-        return [lines["entry"].format(name=edit.symbol), self.origin, *start.split("\n"), hint, "0:", *rest, *lines["array_end"].split("\n"),
+        return [lines["entry"].format(name=edit.symbol), self.origin, *start.split("\n"), hint, lines["array_label"], *rest, *lines["array_end"].split("\n"),
                 lines["end"].format(name=edit.symbol)]
