@@ -8,12 +8,12 @@ syntax match entryNumber /\<\%(0x[0-9A-Fa-f_]\+\|[0-9][0-9_]*\)\>/
 syntax match entryConstant /\<[A-Z][A-Z0-9_]\+\>/
 syntax match entryName /\<[A-Za-z_][A-Za-z0-9_]*\%(\.[A-Za-z_][A-Za-z0-9_]*\)\+/ contains=entryConstant
 syntax match entryWord /\v[.]@1<!<%(address|alias|align|all|alone|among|args|arrive|as|at|bottom|but)>%(\s*%(\=|[.]))@!/
-syntax match entryWord /\v[.]@1<!<%(by|c|changes|clear|clears|clobbers|decides|decision|each|enter|entered|error_code)>%(\s*%(\=|[.]))@!/
-syntax match entryWord /\v[.]@1<!<%(except|fault|first|fixup|from|given|gprs|hardware|holds|in|irqs|is)>%(\s*%(\=|[.]))@!/
-syntax match entryWord /\v[.]@1<!<%(keeping|keeps|kernel|leave|loads|loses|means|method|missing|needs|number|of)>%(\s*%(\=|[.]))@!/
-syntax match entryWord /\v[.]@1<!<%(off|on|once|origin|paranoid|preset|promises|raised|read|refusing|repeat|result)>%(\s*%(\=|[.]))@!/
-syntax match entryWord /\v[.]@1<!<%(returns|sets|setting|size|stack|takes|to|top|user|using|where|within)>%(\s*%(\=|[.]))@!/
-syntax match entryWord /\v[.]@1<!<%(writes)>%(\s*%(\=|[.]))@!/
+syntax match entryWord /\v[.]@1<!<%(by|c|called|changes|clear|clears|clobbers|decides|decision|each|enter|entered)>%(\s*%(\=|[.]))@!/
+syntax match entryWord /\v[.]@1<!<%(error_code|except|fault|first|fixup|from|given|gprs|hardware|holds|in|irqs)>%(\s*%(\=|[.]))@!/
+syntax match entryWord /\v[.]@1<!<%(is|keeping|keeps|kernel|leave|loads|loses|means|method|missing|needs|number)>%(\s*%(\=|[.]))@!/
+syntax match entryWord /\v[.]@1<!<%(of|off|on|once|origin|paranoid|preset|promises|raised|read|refusing|repeat)>%(\s*%(\=|[.]))@!/
+syntax match entryWord /\v[.]@1<!<%(result|returns|sets|setting|size|stack|takes|to|top|user|using|where)>%(\s*%(\=|[.]))@!/
+syntax match entryWord /\v[.]@1<!<%(within|writes)>%(\s*%(\=|[.]))@!/
 syntax match entryType /\v[.]@1<!<%(bool|s16|s32|s64|s8|u16|u32|u64|u8)>%(\s*%(\=|[.]))@!/
 syntax match entryCondition /\v[.]@1<!<%(and|because|else|if|not|or|when)>%(\s*%(\=|[.]))@!/
 syntax match entryStep /\v%(^\s+|[;{]\s*)\zs<%(adopt|assert|call|choose|clear|decide|dispatch|do|drop|enter|exit|from)>%(\s*%(\=|[.]))@!/
@@ -22,7 +22,7 @@ syntax match entryStep /\v%(^\s+|[;{]\s*)\zs<%(save|stack|syscalls|through|work)
 syntax match entryItem /\v%(^|;\s*)\zs<%(after|arch|assume|boundary|bracket|choose|code|configuration|const|decisions|entry|exit)>%(\s*%(\=|[.]))@!/
 syntax match entryItem /\v%(^|;\s*)\zs<%(feature|flags|frame|handler|hook|kind|landing|language|license|memory|method|op)>%(\s*%(\=|[.]))@!/
 syntax match entryItem /\v%(^|;\s*)\zs<%(path|region|routine|setup|shadow_stacks|stack|state|symbol|syscalls|target|use|vectors)>%(\s*%(\=|[.]))@!/
-syntax match entryItem /\v%(^|;\s*)\zs<%(window|work)>%(\s*%(\=|[.]))@!/
+syntax match entryItem /\v%(^|;\s*)\zs<%(version|window|work)>%(\s*%(\=|[.]))@!/
 syntax region entryText start=/"/ end=/"/ oneline
 syntax match entryComment /#.*/ contains=@Spell,entryTodo
 syntax keyword entryTodo TODO FIXME XXX contained
