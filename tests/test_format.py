@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 from conftest import SPECS
 from entryc.cli import main
+from entryc.driver.explain import codes, expanded, plain
 from entryc.model.build import load_spec
 from entryc.model.digest import model_digest
 from entryc.source.finding import Findings
 from entryc.source.format import PIECES, formatted
 from entryc.source.parse import parse, tokens_of
 from entryc.source.text import SourceFile
-from test_rules import MACROS, cases
+from test_rules import cases
 
 SHIPPED = sorted([*SPECS.rglob("*.entry"), *SPECS.rglob("*.arch")])
 NAMES = [str(p.relative_to(SPECS)) for p in SHIPPED]
@@ -45,9 +46,8 @@ def scrambled(text: str, language: str, seed: int) -> str:
 def test_language_cases_are_stable() -> None:
     """Every spec of the rules that can be parsed: formatted once is formatted for good, with the same tree."""
     seen = 0
-    for name, text in cases():
-        lines = [MACROS.get(line.split(" ")[0], line.split(" ")[0]) + line[len(line.split(" ")[0]):] for line in text.split("\n")]
-        text = "\n".join(line.split("###")[0].rstrip() for line in lines)
+    every = [(name, plain(expanded(text))) for name, text in cases()] + [(row.code, row.spec) for row in codes().values() if row.example is not None]
+    for name, text in every:
         try:
             once = formatted(text, f"{name}.entry")
         except Findings as stop:

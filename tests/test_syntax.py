@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 from conftest import SPECS
+from entryc.driver.explain import expanded, plain
 from entryc.model import files
 from entryc.model.build import load_spec, read_spec
-from entryc.source.finding import Edit, Finding, Findings
-from entryc.source.forms import FORMS
+from entryc.source.edits import Edit
+from entryc.source.finding import Finding, Findings
+from entryc.source.forms import forms
 from entryc.source.parse import first_words, parse, parser, tokens_of, words
 from entryc.source.pieces import Places
 from entryc.source.recover import MAX_MISTAKES, parse_all
 from entryc.source.text import SourceFile
-from test_rules import MACROS, cases
+from test_rules import cases
 
 
 def edited(text: str, edits: list[Edit]) -> str:
@@ -25,12 +27,6 @@ def edited(text: str, edits: list[Edit]) -> str:
         start, end = places.offset(edit.span.line, edit.span.column), places.offset(edit.span.end_line, edit.span.end_column)
         text = text[:start] + edit.text + text[end:]
     return text
-
-
-def expanded(text: str) -> str:
-    """A case as a spec: macros in full, marks left out."""
-    lines = [MACROS.get(line.split(" ")[0], line.split(" ")[0]) + line[len(line.split(" ")[0]):] for line in text.split("\n")]
-    return "\n".join(line.split("###")[0].rstrip() for line in lines)
 
 
 def findings(text: str) -> list[Finding]:
@@ -44,7 +40,7 @@ SYNTAX = [(name.split(":", 1)[1], text) for name, text in cases() if name.starts
 @pytest.mark.parametrize(("name", "text"), SYNTAX, ids=[c[0] for c in SYNTAX])
 def test_edits(name: str, text: str) -> None:
     """A mistake that is said to be mended is: with the edits, the text can be read. Others have no edit."""
-    text = expanded(text)
+    text = plain(expanded(text))
     found = [f for f in findings(text) if f.code in ("E002", "E208")]
     mended = edited(text, [e for f in found for e in f.edits])
     if name.endswith(", mended"):
@@ -101,23 +97,23 @@ OTHER = {"repeat": "work w of f read g() { %s }", "once": "work w of f read g() 
          **dict.fromkeys(("needs", "clobbers", "sets", "writes", "returns", "promises"), "op o by x { %s }")}
 
 
-@pytest.mark.parametrize(("kind", "head"), [(k, h) for k, forms in FORMS.items() for h in forms])
+@pytest.mark.parametrize(("kind", "head"), [(k, h) for k, rows in forms().items() for h in rows])
 def test_examples(kind: str, head: str) -> None:
     """Each example can be parsed where it belongs, and shows the word that it is for."""
-    shown = FORMS[kind][head]
+    shown = forms()[kind][head]
     around = OTHER.get(head, AROUND[kind]) if kind in ("row of work", "row of an op") else AROUND[kind]
     assert parse("entry", SourceFile("x", around % shown)).children
     assert not head or shown.split()[0] == head
 
 
 def test_every_word_that_starts_something_has_an_example() -> None:
-    assert first_words("entry") == set(FORMS["item"])
+    assert first_words("entry") == set(forms()["item"])
     for kind in ("step", "handler step"):
         steps = parser("entry").parse_interactive(AROUND[kind].split("%s")[0])
         list(steps.iter_parse())
         accepted = steps.accepts()  # type: ignore[no-untyped-call]
         heads = {str(t.pattern.value) for t in parser("entry").terminals if t.name in accepted and t.pattern.type == "str" and str(t.pattern.value).isalpha()}
-        assert heads == {h for h in FORMS[kind] if h}
+        assert heads == {h for h in forms()[kind] if h}
 
 
 def test_what_is_right_is_kept() -> None:
@@ -141,7 +137,7 @@ def test_many_mistakes_end_soon() -> None:
 def test_no_list_of_terminals(capsys: pytest.CaptureFixture[str]) -> None:
     """Messages are sentences: no name of the grammar, and no enumeration."""
     for _, text in SYNTAX:
-        for finding in findings(expanded(text)):
+        for finding in findings(plain(expanded(text))):
             assert not any(t in finding.message for t in ("_SEP", "_LB", "__", "EQUAL", "NAME")), finding.message
             assert finding.message.count(",") < 4, finding.message
 

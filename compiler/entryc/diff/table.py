@@ -66,6 +66,7 @@ GUARD = _leaf("", "applies when")
 TABLE: dict[type, Shape] = {
     M.Spec: Shape({
         "name": _skip("the name of the file"), "source": _skip("the text of the file"), "used": _skip("which files the text lies in"),
+        "version": _skip("both sides are read for the version that is asked for"), "versions": _skip("what a side says of other versions is not read"),
         "arch": _skip("the same on both sides; two CPUs are compared by across.py"),
         "target": _leaf("D002", "target"), "license": _leaf("D003", "licence"),
         "features": _set("D004"), "configurations": _set("D005"), "constants": _set("D006", "constant"), "setup": _set("D007", "set-up value"),

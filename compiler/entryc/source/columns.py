@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from lark import Token
 
 if TYPE_CHECKING:
-    from .format import Line
+    from .forms import TYPES
+from .format import Line
 
 HOUSE = 46                                      # where comments at the end of a line stand, and what a hook is for
 FAR = 20                                        # a row that is so much longer than the next shorter one has no part in a column
-TYPES = frozenset(("u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64", "bool"))
 
 # Columns of rows: the head of the block around them, the head of the row -> what starts a column. "word": what follows the first word.
 TOP = {"feature": (":", "text"), "configuration": ("{",), "hook": ("text",), "assume": ("text",), "bracket": ("{",), "stack": ("top", "bottom"),

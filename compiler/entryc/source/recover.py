@@ -16,7 +16,7 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from . import version
 from .finding import Edit, Finding, Findings
-from .forms import kind_of
+from .forms import TYPES, kind_of
 from .limits import check_characters, check_depth, check_tree
 from .parse import ended, first_words, parser, words
 from .pieces import Brace, Places, Statement, pieces, words_of
@@ -28,7 +28,6 @@ MAX_TEXT = 300_000                              # characters of a text in which 
 MAX_BRACES = 100
 MAX_WORK = 2_000_000                            # characters that are parsed again at most
 MAX_TRIAL = 40_000                              # characters of an item in which changes are tried
-TYPES = frozenset(("bool", "u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64"))
 CODE_BLOCKS = frozenset(("step", "handler step"))
 
 
