@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from lark import Token
 
+from .forms import TYPES
+
 if TYPE_CHECKING:
-    from .forms import TYPES
-from .format import Line
+    from .format import Line
 
 HOUSE = 46                                      # where comments at the end of a line stand, and what a hook is for
 FAR = 20                                        # a row that is so much longer than the next shorter one has no part in a column
