@@ -292,7 +292,7 @@ def test_accepted_rows(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("text", "told"), [
     ("[[accept]", "is not TOML"), ("[other]", "holds [[accept]] tables, and nothing else"), ("[[accept]]\nrule = 1", "its values are texts in quotes"),
-    ('[[accept]]\nrule = "D999"\nreason = "because of that"', "there is no code 'D999'"), ('[[accept]]\nrule = "D111"', "it gives no reason"),
+    ('[[accept]]\nrule = "D999"\nreason = "because of that"', "there is no rule 'D999'"), ('[[accept]]\nrule = "D111"', "it gives no reason"),
     ('[[accept]]\nrule = "D111"\nwhy = "x"', "'why' has no meaning; known: reason, rule, what, where"),
 ])
 def test_bad_accept_file(run: Run, tmp_path: Path, text: str, told: str) -> None:

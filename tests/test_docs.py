@@ -14,7 +14,9 @@ from conftest import ROOT, kernel, kernel_source
 from docs_pages import INDENT, Shell, matches, steps, unmarked
 from entryc.patch.series import load_series
 
-PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
+# Pages that are made, with everything on them, by tests of their own.
+MADE = {"docs/errors.md": "test_explain.py", "docs/mistakes.md": "test_mistakes.py"}
+PAGES = ["README.md", *sorted(n for p in (ROOT / "docs").glob("*.md") if (n := str(p.relative_to(ROOT))) not in MADE)]
 # Pages that are run as a reader on a new machine would: nothing is installed but the tools of the system.
 CLEAN = ("docs/tutorial.md",)
 # Seconds for all commands of a page. The tutorial's readers are told that it takes minutes: with both CPUs and the installation, it may not take more.
@@ -37,6 +39,10 @@ ELSEWHERE = (
     Elsewhere("README.md", ".ci/run         # sets up; linter, type checker, all tests", "is what runs this test", ".ci/run"),
     Elsewhere("README.md", "pip install .", "entryc is here already", "tests/test_package.py::test_wheel_works_from_any_folder"),
     Elsewhere("README.md", "entryc verify specs/linux/x86_64-6.12.entry --object entry_64.o --object entry_64_compat.o", "once is enough", "docs/linux.md"),
+    Elsewhere("docs/patch.md", "entryc patch specs/linux/x86_64.entry --tree linux-6.1 -o series.mbox", "takes another tree", "tests/test_patch.py::test_git_takes_it"),
+    Elsewhere("docs/patch.md", "entryc verify specs/linux/x86_64.entry --for 6.1 --object entry_64.o --object entry_64_compat.o --object retpoline.o",
+              "takes objects of another kernel", "tests/test_linux_61.py::test_proved"),
+    Elsewhere("docs/editors.md", "pip install 'entryc[lsp]'", "pygls is among the tools of the tests", "tests/test_lsp.py::test_a_session"),
     Elsewhere("docs/tutorial.md", "apt-get install -y gcc make git patch python3-venv qemu-system-x86 qemu-system-arm gcc-aarch64-linux-gnu",
               "installs packages of the system: as root, once", ".ci/setup"),
 )
