@@ -179,7 +179,7 @@ def test_asked_to_end(number: signal.Signals, builds: tuple[dict[str, bytes], di
     for step in range(1, total + 1, 3):
         output.write_all(out, texts(old))
         in_child(lambda: (signal.signal(number, heeded), at_event(step, lambda: os.kill(os.getpid(), number)),      # noqa: B023
-                          output.write_all(out, texts(new)), 0)[3])                                                # noqa: B023
+                          output.write_all(out, texts(new)), 0)[3])
         now = {n: d for n, d in content(out).items() if not n.startswith(".entryc-")}
         assert now in (old, new)
         seen.add(now == new)
