@@ -38,4 +38,9 @@ def test_differences() -> None:
     assert S.differences(stock, stock | {("1", "b"): {"[RUN] it", "[FAIL] late"}}) == ({}, unstable)
     assert S.differences(stock, stock | {("2", "a"): {"[OK] one", "ended with 139"}}) == ({"2 a": ["ended with 0", "ended with 139"]}, unstable)
     assert S.differences(stock, stock | {("2", "b"): {"[FAIL] never"}}) == ({"2 b": ["[FAIL] never", "[RUN] it"]}, unstable)
+    name, = S.SLOW
+    slow = {("1", name): {"[RUN] one", "[OK] two", "ended with 0"}, ("2", name): {"[RUN] one", "ended with 9"}}
+    assert S.differences(slow, slow | {("1", name): {"[RUN] one", "ended with 9"}}) == ({}, {name: ["ended with 9"]})
+    bad = {"[RUN] one", "[FAIL] two", "ended with 1"}
+    assert S.differences(slow, slow | {("2", name): bad}) == ({f"2 {name}": ["[FAIL] two", "ended with 1"]}, {name: ["ended with 9"]})
     assert S.differences(stock, {key: texts for key, texts in stock.items() if key != ("1", "a")})[0] == {"1 a": ["[OK] one", "ended with 0"]}
