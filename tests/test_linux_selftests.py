@@ -41,6 +41,9 @@ def test_differences() -> None:
     name, = S.SLOW
     slow = {("1", name): {"[RUN] one", "[OK] two", "ended with 0"}, ("2", name): {"[RUN] one", "ended with 9"}}
     assert S.differences(slow, slow | {("1", name): {"[RUN] one", "ended with 9"}}) == ({}, {name: ["ended with 9"]})
+    whole = {key: {"[RUN] one", "[OK] two", "ended with 0"} for key in slow}        # only what the stock kernel shows is excused
+    assert S.differences(whole, slow) == ({f"2 {name}": ["[OK] two", "ended with 0", "ended with 9"]}, {})
+    assert S.differences(slow, {}) == ({f"{turn} {name}": ["nothing"] for turn in "12"}, {name: ["ended with 9"]})
     bad = {"[RUN] one", "[FAIL] two", "ended with 1"}
     assert S.differences(slow, slow | {("2", name): bad}) == ({f"2 {name}": ["[FAIL] two", "ended with 1"]}, {name: ["ended with 9"]})
     assert S.differences(stock, {key: texts for key, texts in stock.items() if key != ("1", "a")})[0] == {"1 a": ["[OK] one", "ended with 0"]}
