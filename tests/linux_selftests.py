@@ -30,6 +30,7 @@ class Compared:
     passed: int                                 # programs that ended well on the second one, in all rounds
     known: list[str]                            # bugs and vulnerabilities, as both kernels name them
     unstable: dict[str, list[str]]              # programs that say something else in each round on the first kernel: what
+    shared: list[str]                           # complaints of both
 
 
 def archive(folder: Path, tree: Path, version: str = "6.12") -> Path:
@@ -100,4 +101,5 @@ def compare(kernels: Sequence[Path], init: Path, model: str, append: str, versio
     if known[0] != known[1]:
         different["weaknesses"] = sorted(set(known[0]) ^ set(known[1]))
     ended = {turn: {name for (t, name), texts in found.items() if t == turn and "ended with 0" in texts} for turn in ("1", "2")}
-    return Compared(different, sorted(complaints(consoles[1]) - complaints(consoles[0])), len(ended["1"] & ended["2"]), known[1], unstable)
+    before, after = (complaints(console) for console in consoles)
+    return Compared(different, sorted(after - before), len(ended["1"] & ended["2"]), known[1], unstable, sorted(after & before))

@@ -183,17 +183,21 @@ class Machine:
             listening[name] = socket.socket(socket.AF_UNIX)
             listening[name].bind(str(path))
             listening[name].listen(1)
-            listening[name].settimeout(LIMIT)
+            listening[name].settimeout(limit)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
         try:
             lines = {name: sock.accept()[0] for name, sock in listening.items()}
             for line in lines.values():
                 line.settimeout(limit)
-        except TimeoutError as late:
+            self.stub, self.monitor = Stub(lines["stub"]), Monitor(lines["monitor"])
+        except (TimeoutError, Silent, Ended) as problem:
             self.process.kill()
-            raise Silent(f"the emulator does not start: {self.output()}") from late
-        self.stub, self.monitor = Stub(lines["stub"]), Monitor(lines["monitor"])
+            self.process.wait()
+            raise Silent(f"the emulator does not start: {problem}\n{self.output()}") from problem
+        finally:
+            for sock in listening.values():
+                sock.close()
 
     def output(self) -> str:
         return self.log.read_text(errors="replace")
