@@ -37,6 +37,8 @@ class Elsewhere(NamedTuple):
 ELSEWHERE = (
     Elsewhere("README.md", ".ci/main        # sets up; builds, proves, links and boots x86-64 and arm64", "is itself a job that runs", ".ci/main"),
     Elsewhere("README.md", ".ci/run         # sets up; linter, type checker, all tests", "is what runs this test", ".ci/run"),
+    *(Elsewhere("README.md", command, "entryc is here already", "docs/tutorial.md")
+      for command in ("python3 -m venv entryc-env", ". entryc-env/bin/activate")),
     Elsewhere("README.md", "pip install .", "entryc is here already", "tests/test_package.py::test_wheel_works_from_any_folder"),
     Elsewhere("README.md", "entryc verify specs/linux/x86_64-6.12.entry --object entry_64.o --object entry_64_compat.o", "once is enough", "docs/linux.md"),
     Elsewhere("docs/patch.md", "entryc patch specs/linux/x86_64.entry --tree linux-6.1 -o series.mbox", "takes another tree",
