@@ -55,7 +55,7 @@ def cover(series: Series, patches: Sequence[Patch], tree: Tree, spec: Spec, dige
         paragraphs(series.message),
         f"Made for Linux {tree.name} ({clean}).\nThe spec is {name}, its model {digest}.",
         "\n".join(["Source lines besides comments, and lines with a conditional branch:", "", *rows]),
-        "What stays as it is: " + paragraphs(series.stays) if series.stays else "",
+        paragraphs("What stays as it is: " + series.stays.strip()) if series.stays else "",
         "\n".join([*_proved(proof), "  entryc verify " + " ".join([name, *asked, *(f"--object {n}" for n in series.objects[tree.short])])]),
         "\n".join(f"  [{n}] {p.step.subject}" for n, p in enumerate(patches, 1)),
         stat([(file, added, removed) for file, (added, removed) in sorted(changed.items())]),
