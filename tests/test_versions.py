@@ -28,7 +28,7 @@ method n by out {
 method m by out
 if OLD { choose u32 ch among n, m } else { choose ch among n, m }
 exit out of regs to user { restore all; return iretq }
-vectors 7..8 if NEW { if OLD { ac = 0 } else { ac = 0 if SMAP; df = 0 }; save regs; call trap(regs); exit out }
+vectors 7..8 if NEW { if NEW { if OLD { ac = 0 } else { ac = 0 if SMAP; df = 0 } }; save regs; call trap(regs); exit out }
 vectors 7..9 if not NEW { if NEW { ac = 0 } else { df = 0 }; if SMAP { if OLD { ac = 0 } }; save regs; call trap(regs); exit out }
 """
 NEW = HEAD + """

@@ -63,16 +63,20 @@ class Versions:
                 if on is not GUARDS[str(guard.data)]:
                     return False
                 node.children = [None if child is guard else child for child in node.children]
-        children: list[Any] = []
-        for child in node.children:
-            if not isinstance(child, Tree):
-                children.append(child)
-            elif child.data in BLOCKS and self.on(_name(child)) is not None:
-                children += [step for step in self._arm(child) if not isinstance(step, Tree) or self._fits(step)]
-            else:
-                children.append(child if self._fits(child) else None)
-        node.children = children
+        node.children = self._kept(node.children)
         return True
+
+    def _kept(self, children: list[Any]) -> list[Any]:
+        """Of some steps or rows, those of the version at hand; what depends on others becomes None, blocks become what is in them."""
+        out: list[Any] = []
+        for child in children:
+            if not isinstance(child, Tree):
+                out.append(child)
+            elif child.data in BLOCKS and self.on(_name(child)) is not None:
+                out += [step for step in self._kept(self._arm(child)) if step is not None]
+            else:
+                out.append(child if self._fits(child) else None)
+        return out
 
     def _arm(self, block: Node) -> list[Any]:
         """The steps of a block that depends on a version."""
