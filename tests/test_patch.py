@@ -137,6 +137,23 @@ def test_cover_letter(tree: Path, tmp_path: Path) -> None:
     assert "committed files only" in (tmp_path / "series.cover").read_text()
 
 
+def test_nothing_of_a_repository_is_run(tree: Path, tmp_path: Path) -> None:
+    """A filter that the tree's repository configures would run when git looks whether a file was changed."""
+    git(tree, "init", "-q")
+    git(tree, "add", "-A")
+    git(tree, "commit", "-qm", "stock")
+    git(tree, "config", "filter.evil.clean", f"touch {tmp_path / 'ran'}; cat")
+    (tree / ".gitattributes").write_text("* filter=evil\n")
+    (tree / C).touch()
+    series(tree, tmp_path)
+    assert not (tmp_path / "ran").exists() and "committed files only" in (tmp_path / "series.cover").read_text()
+
+
+def test_cover_letter_has_a_name_of_its_own(tree: Path, tmp_path: Path) -> None:
+    assert run(tree, "-o", str(tmp_path / "x.cover"), "--from", PERSON) == 0
+    assert (tmp_path / "x.cover").read_text().startswith("From 0000") and (tmp_path / "x.cover.cover").read_text().startswith("Subject: [PATCH 0/")
+
+
 def test_text(tree: Path) -> None:
     """Code behind a label of two paths stands once; of two arms, the ordinary one is in line, and macros are in both; options that patch nothing are #ifdef."""
     assert run(tree, "--apply") == 0
@@ -185,6 +202,7 @@ def test_text_of_an_older_kernel(older: Path) -> None:
 START = "SYM_CODE_START(entry_SYSCALL_64)"
 COSMETIC = {
     "comments": (ASSEMBLY, lambda t: t.replace(START, START + "\n\t/* a remark\n\t * of two lines */")),
+    "form feeds": (ASSEMBLY, lambda t: t.replace(START, "/* a page\f\u2028 */\n" + START)),
     "blanks": (ASSEMBLY, lambda t: re.sub(r"\n\tswapgs\n", "\n        swapgs   \n", t, count=1)),
     "neighbours": (ASSEMBLY, lambda t: t.replace(START, f"SYM_CODE_START(new_one)\n\tnop\nSYM_CODE_END(new_one)\n\n{START}")),
     "comments of C": (C, lambda t: re.sub(r"\n\tif \(unlikely\(regs->cx ", r"\n\t// a remark\g<0>", t, count=1)),
@@ -236,6 +254,14 @@ def uncommitted(tree: Path) -> None:
     edited(tree, C, lambda text: text + "\n")
 
 
+def staged(tree: Path) -> None:
+    """As committed on disk, but not in the index."""
+    text = (tree / C).read_text()
+    uncommitted(tree)
+    git(tree, "add", C)
+    (tree / C).write_text(text)
+
+
 REFUSED = {
     "no Makefile": (without("Makefile"), "E380", "is no Linux tree"),
     "another Makefile": (lambda tree: (tree / "Makefile").write_text("all:\n\tcc x.c\n"), "E380", "names no version"),
@@ -259,6 +285,7 @@ REFUSED = {
     "a line": (change(MAKEFILE, "+= syscall_x32.o", "+= syscall_x32.o more.o"), "E385", f"{MAKEFILE} has the line"),
     "applied already": (applied, "E386", "is there already"),
     "half applied": (half, "E386", "is there already"),
+    "staged": (staged, "E383", f"the tree has changes in {C} that were not committed"),
     "not committed": (uncommitted, "E383", f"the tree has changes in {C} that were not committed"),
 }
 

@@ -67,7 +67,7 @@ def patch(asked: Asked, say: Speaker) -> int:
     if asked.out is not None and sender is not None:
         written = output.write_all(asked.out.parent, {
             asked.out.name: mbox(series, patches, sender, f"entryc {__version__}"),
-            asked.out.stem + ".cover": cover(series, patches, tree, spec, texts.digest, dialect, proof)})
+            (asked.out.name if asked.out.suffix == ".cover" else asked.out.stem) + ".cover": cover(series, patches, tree, spec, texts.digest, dialect, proof)})
         say.say(f"{asked.out}: {len(patches)} patch{'es' * (len(patches) != 1)} for Linux {tree.name}, model {texts.digest}"
                 + ("" if written.changed else ": nothing changed"))
     if tree.clean is None:
@@ -161,8 +161,11 @@ def _sender(asked: Asked) -> Sender:
     """Who the mails are from, and when: --from, else git's author; SOURCE_DATE_EPOCH, else now."""
     name = asked.sender
     if name is None:
-        found = subprocess.run(["git", "var", "GIT_AUTHOR_IDENT"], capture_output=True, text=True, check=False)
-        name = found.stdout.rpartition(">")[0] + ">" if found.returncode == 0 else ""
+        try:
+            found = subprocess.run(["git", "var", "GIT_AUTHOR_IDENT"], capture_output=True, check=False)
+            name = found.stdout.decode("utf-8").rpartition(">")[0] + ">" if found.returncode == 0 else ""
+        except (OSError, UnicodeDecodeError):
+            name = ""
     if not PERSON.fullmatch(name):
         raise refused("E387", "who sends the patches is not known" if asked.sender is None else f"'{asked.sender}' is no name with an address",
                       'write: --from "NAME <MAIL>"')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -27,12 +28,17 @@ def changed(patch: Patch) -> list[tuple[str, tuple[str, str]]]:
     return sorted((name, texts) for name, texts in patch.changes.items() if texts[0] != texts[1])
 
 
+def _lines(text: str) -> list[str]:
+    """Lines as git has them: a form feed ends none."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
+
+
 def diff_of(patch: Patch) -> str:
     """A unified diff with the headings that git writes."""
     out: list[str] = []
     for name, (before, after) in changed(patch):
         out += [f"diff --git a/{name} b/{name}\n", *(["new file mode 100644\n", "--- /dev/null\n"] if not before else [f"--- a/{name}\n"]), f"+++ b/{name}\n"]
-        for index, line in enumerate(difflib.unified_diff(before.splitlines(True), after.splitlines(True), n=CONTEXT)):
+        for index, line in enumerate(difflib.unified_diff(_lines(before), _lines(after), n=CONTEXT)):
             if index > 1:
                 out.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
     return "".join(out)
@@ -42,7 +48,7 @@ def counts(patch: Patch) -> list[tuple[str, int, int]]:
     """For each file: lines added, lines removed."""
     rows = []
     for name, (before, after) in changed(patch):
-        lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm=""))[2:]
+        lines = list(difflib.unified_diff(_lines(before), _lines(after), n=0))[2:]
         rows.append((name, sum(x.startswith("+") for x in lines), sum(x.startswith("-") for x in lines)))
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -95,22 +96,49 @@ def _clean(root: Path, touched: tuple[str, ...]) -> bool | None:
     """Are these files as they were committed? None: no repository has them. Raises Findings when they were changed."""
     if not (root / ".git").exists():
         return None
-    there = [name for name in touched if os.path.lexists(root / name)]
-    tracked = _git(root, "ls-files", "-z", "--", *there)
-    changed = _git(root, "status", "--porcelain=v1", "-z", "--untracked-files=all", "--", *touched)
-    if tracked is None or changed is None or set(tracked) < set(there):
+    there = {name for name in touched if os.path.lexists(root / name)}
+    staged = _git(root, "ls-files", "--stage", "-z", "--", *touched)         # MODE HASH STAGE<tab>NAME
+    committed = _git(root, "ls-tree", "-r", "-z", "HEAD", "--", *touched)    # MODE blob HASH<tab>NAME
+    if staged is None or committed is None:
         return None
+    index = {name: (words[1], words[2]) for words, name in map(_row, staged)}
+    head = {name: words[2] for words, name in map(_row, committed)}
+    if not there <= index.keys():
+        return None
+    changed = [name for name in sorted(index.keys() | head.keys()) if name not in head or index.get(name) != (head[name], "0")
+               or _hash(root / name, len(head[name])) != head[name]]
     if changed:
-        names = ", ".join(sorted(row[3:] for row in changed)[:4])
+        names = ", ".join(changed[:4])
         raise refused("E383", f"the tree has changes in {names} that were not committed", "commit or stash them first")
     return True
 
 
-def _git(root: Path, *arguments: str) -> list[str] | None:
-    """What git answers, in pieces; None: it cannot. Nothing that the repository configures is run."""
+def _row(text: str) -> tuple[list[str], str]:
+    words, _, name = text.partition("\t")
+    return words.split(" "), name
+
+
+def _hash(path: Path, digits: int) -> str:
+    """What git calls a file's contents. It is not asked: it would run the filters that a repository configures."""
     try:
-        done = subprocess.run(["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C", str(root), *arguments],
-                              capture_output=True, check=False, timeout=120)
+        if path.is_symlink():
+            data = os.fsencode(os.readlink(path))
+        elif path.is_file() and path.stat().st_size <= LARGEST:
+            data = path.read_bytes()
+        else:
+            return ""
+    except OSError:
+        return ""
+    return hashlib.new("sha1" if digits == 40 else "sha256", b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def _git(root: Path, *arguments: str) -> list[str] | None:
+    """What git answers, in pieces; None: it cannot. Only lists are asked for: nothing that the repository configures is run, nothing fetched."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")}
+    environment |= {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1"}
+    try:
+        done = subprocess.run(["git", "--literal-pathspecs", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C", str(root), *arguments],
+                              capture_output=True, check=False, timeout=120, env=environment)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return [row for row in done.stdout.decode("utf-8", "replace").split("\0") if row] if done.returncode == 0 else None
