@@ -365,6 +365,8 @@ BAD = {
     "an arm that nothing fits": ("x86_64.series.toml", 'paths = ["asm_exc_int3"]', 'paths = ["asm_exc_int4"]', "E384",
                                  "fits an arm of macro idtentry: asm_exc_int4"),
     "no place for a table": ("x86_64.series.toml", 'symbol  = "irq_entries_start"', 'symbol  = "irq_entries"', "E384", "has its place at irq_entries"),
+    "an arm that is no table": ("x86_64.series.toml", 'arms    = [{ paths = ["asm_common_interrupt", "asm_spurious_interrupt"] }]', 'arms = ["x"]', "E384",
+                                "cannot be read: dictionary"),
     "an arm's key": ("x86_64.series.toml", '{ when = ', '{ wenn = ', "E384", "cannot be read: 'wenn'"),
     "entry points that differ": ("parts/x86_64-6.12-vectors.entry", "on vector 4  as exception(exc_overflow)",
                                  "on vector 4 { ac = 0 if SMAP; df = 0; save regs.orig_ax; through error_entry; do clear_history; call exc_overflow(regs); "

@@ -67,7 +67,7 @@ class KernelText:
         if path.called:
             self.told = "called"
             start = [texts["entry"].format(name=name), self.origin(), "\t" + texts["after_label"], "\t" + self.dialect.hints["called"], ""]
-            return [*start, *_spaced(self.runs(name, list(self.shown(lines)))), texts["end"].format(name=name)]
+            return [*start, *self.spaced(self.runs(name, list(self.shown(lines)))), texts["end"].format(name=name)]
         if path.number is not None or (path.kind == "path" and path.frame is None):
             return [*self.stub_start(path), *self.stub(name, list(self.shown(lines)))]
         if path.kind == "path":
@@ -118,6 +118,16 @@ class KernelText:
     @staticmethod
     def origin_line(dialect: Dialect, digest: str) -> str:
         return "\t" + dialect.lines["comment"].format(text=dialect.lines["origin"].format(digest=digest))
+
+    def spaced(self, lines: list[str]) -> list[str]:
+        """A blank line where code ends and other code begins."""
+        ends = {self.dialect.lines["jump"].split(" ")[0], self.dialect.ops.get(RETURN, {}).get("text", "").split("\n")[-1]}
+        out: list[str] = []
+        for line in lines:
+            if out and line.endswith(":") and "".join(out[-1].split()[:1]) in ends - {""}:
+                out.append("")
+            out.append(line)
+        return out
 
     def exit_label(self, name: str, *remarks: str) -> list[str]:
         """C or other code comes here with a frame at the stack pointer."""
@@ -370,16 +380,6 @@ def _filled(arch: Arch, text: str, values: dict[str, str]) -> str:
                 out = out.replace("{" + f"{name}.{width}" + "}", view)
         else:
             out = out.replace("{" + name + "}", value)
-    return out
-
-
-def _spaced(lines: list[str]) -> list[str]:
-    """A blank line where code ends and other code begins."""
-    out: list[str] = []
-    for line in lines:
-        if (out and line.endswith(":") and out[-1].split("\t")[-1].split(" ")[0] in ("RET",)) or (out and line.endswith(":") and out[-1].startswith("\tjmp")):
-            out.append("")
-        out.append(line)
     return out
 
 

@@ -177,7 +177,7 @@ def load_series(path: Path) -> Series:
         return series
     except FileNotFoundError:
         raise refused("E384", f"no series belongs to this spec: {path.name} is missing", "entryc patch works with specs that have one") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError, RecursionError) as problem:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise refused("E384", f"{path.name} cannot be read: {problem}") from None
 
 

@@ -48,7 +48,10 @@ class Stubs:
         """One entry point's share, with the macro's parameters in place of its names."""
         lines = self.symbols[name]
         if edit.through and not (edit.symbol and arm.whole):
-            first = "\t" + self.dialect.ops[through(edit.through)]["text"].split("\n")[0]
+            text = self.dialect.ops.get(through(edit.through), {}).get("text", "")
+            first = "\t" + text.split("\n")[0]
+            if not text or first not in lines:
+                raise refused("E384", f"macro {edit.macro} goes through {edit.through}, but the text of {name} does not")
             at = lines.index(first)
             lines = [*lines[:at], "", "\t" + edit.goes_on] if edit.symbol else lines[at:]
         function = name.removeprefix(PREFIX)
