@@ -199,6 +199,17 @@ def test_text_of_an_older_kernel(older: Path) -> None:
     assert "return_32" not in (older / C).read_text() and "RETURN_32" not in (older / "arch/x86/entry/return_count.h").read_text()
 
 
+@pytest.mark.parametrize(("steps", "code"), (("gs = kernel; gs_spec = fenced", "E370"), ("gs = kernel", "E331")))
+def test_a_call_in_an_arm_that_goes_on(steps: str, code: str, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last call of an arm is not that of the called path, where steps come behind the arm: these are reached, whatever else is wrong."""
+    folder = copied(tmp_path)
+    edited(folder, "parts/x86_64-6.12-vectors.entry",
+           lambda text: text.replace("from bad_gs { gs = kernel }", f"from bad_gs {{ {steps}; call more(regs) as early }}"))
+    assert main(["patch", str(folder / "x86_64.entry"), "--tree", str(tree), "-o", str(tmp_path / "x.mbox"), "--from", PERSON]) == 1
+    said = capsys.readouterr().err
+    assert re.findall(r"error\[(E\d+)\]", said) == [code], said
+
+
 START = "SYM_CODE_START(entry_SYSCALL_64)"
 COSMETIC = {
     "comments": (ASSEMBLY, lambda t: t.replace(START, START + "\n\t/* a remark\n\t * of two lines */")),

@@ -89,7 +89,8 @@ class Arms(Calls):
         self.decision(boundary.kind, step.span, {e.name for e in tree(condition) if isinstance(e, Reg)})
         ordinary = self.machine
         self.machine = self.special(ordinary, boundary)
-        self.steps(steps)
+        with self.within():
+            self.steps(steps)
         self.lines.append(LabelLine(label, "local", step.guard | self.around))
         self.machine = join([ordinary, self.machine])
 

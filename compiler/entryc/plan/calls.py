@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 from ..model.arch import Control, Form
 from ..model.expr import Cast, Expr, FrameRef, Mem, Num, Reg, SlotRef, show
@@ -44,6 +45,16 @@ class Calls(Frames):
         self.given_back: list[Machine] = []                     # the ends of the called path at hand
         self.rest: list[Step] = []                              # what comes after the step at hand in this configuration
         self.last = False                       # nothing comes after it in any
+        self.going_on = 0                       # blocks around the step at hand behind which the path goes on
+
+    @contextlib.contextmanager
+    def within(self, more: bool = True) -> Iterator[None]:
+        """Steps of a block. `more`: the path goes on behind it."""
+        self.going_on += more
+        try:
+            yield
+        finally:
+            self.going_on -= more
 
     def arguments(self, step: Call | Jump) -> None:
         m = self.machine
@@ -92,7 +103,7 @@ class Calls(Frames):
         if step.setting is not None:
             self.set_slot(step, *step.setting)
         self.contract(step)
-        last = self.path.called and not self.rest               # C goes back to the caller itself, with what it gives back
+        last = self.path.called and not self.rest and not self.going_on         # C goes back to the caller itself, with what it gives back
         chosen = find(self.arch, Control("jump" if last else "call", step.callee))
         if chosen is None:
             raise NoForm(f"{self.arch.name} has no call")

@@ -74,14 +74,15 @@ class Walker(Arms):
         return Piece(path.name, self.lines, self.ended or None, start, self.transfers, self.pieces, end=self.end)
 
     def steps(self, steps: Iterable[Step]) -> None:
-        written = list(steps)
+        written, start = list(steps), self.collector.said
         todo = [s for s in written if self.configuration.holds(s.guard)]
         for index, step in enumerate(todo):
             if self.ended == "" and isinstance(step, Label) and isinstance(todo[index - 1], ReturnStep):
                 self.behind_return(step)
                 continue
             if self.ended is not None:
-                self.error("E311", "this step is never reached", step.span, "remove it", step_removed(step.span))
+                if self.collector.said == start:         # else a mistake in a block before it has ended the path
+                    self.error("E311", "this step is never reached", step.span, "remove it", step_removed(step.span))
                 return
             try:
                 before, lines, found, self.rest = self.collector.said, len(self.lines), self.so(), todo[index + 1:]
@@ -164,7 +165,8 @@ class Walker(Arms):
         elif isinstance(step, Through):
             outer, around = self.inside, self.around
             self.inside, self.around = (*self.inside, f"{step.span.line}.{step.span.column}"), self.around | step.guard
-            self.steps(self.spec.paths[step.path].steps)
+            with self.within(bool(self.rest)):
+                self.steps(self.spec.paths[step.path].steps)
             self.inside, self.around = outer, around
 
     def stop_unless(self, step: Assert) -> None:
