@@ -363,6 +363,7 @@ BAD = {
     "a series that is no TOML": ("x86_64.series.toml", "versions = ", "versions ", "E384", "cannot be read"),
     "a step for no version": ("x86_64.series.toml", 'only    = ["6.12"]', 'only    = ["6.13"]', "E384", "only 6.13, which is none of its versions"),
     "no version in the spec": ("x86_64.entry", 'version V6_12 "6.12"', 'version V6_12 "6.11"', "E229", "the spec names no version 6.12"),
+    "a subject of two lines": ("x86_64.series.toml", 'subject = "x86/entry: Entry and', 'subject = "x86/entry: Entry and\\n', "E384", "a subject is one line"),
     "no kind": ("x86_64.series.toml", 'kind   = "code"', 'kind   = "kode"', "E384", "cannot be read: 'kode'"),
     "an unknown key": ("x86_64.series.toml", "counted  = true", "counter  = true", "E384", "cannot be read: 'counter'"),
     "a wrong type": ("x86_64.series.toml", 'known    = ["2dd9f0e8effa9368"]', "known    = 2", "E384", "cannot be read: known = 2"),

@@ -171,6 +171,9 @@ def load_series(path: Path) -> Series:
         steps = tuple(Step(row["subject"], row["message"].strip(), tuple(_edit(e) for e in row["edit"]), _only(row)) for row in data["patch"])
         series = Series(tuple(data["versions"]), data["subject"], data["message"].strip(), data["stays"].strip(),
                         {version: tuple(data["objects"][version]) for version in data["versions"]}, steps)
+        broken = next((t for t in (series.subject, *(s.subject for s in steps)) if len(t.splitlines()) != 1), None)
+        if broken is not None:
+            raise ValueError(f"a subject is one line: {broken!r}")
         strange = sorted({v for s in steps for v in (*s.only, *(v for e in s.edits for v in e.only))} - set(series.versions))
         if strange:
             raise KeyError(f"only {', '.join(strange)}, which is none of its versions")

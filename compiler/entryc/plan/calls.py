@@ -202,10 +202,12 @@ class Calls(Frames):
             self.error("E357", f"the called path '{self.path.name}' ends without a frame to give back", self.path.span, "save the frame on each way through it")
             self.ended = ""
             return
+        if not m.link:
+            raise NoForm(f"{self.arch.name} cannot go back from '{self.path.name}' here")
         if step is not None:
             result, text = self.arch.abi.result, self.whole.get(RETURN)
             back = (text, ()) if text is not None else find(self.arch, Control("return", None))
-            if back is None or not m.link:
+            if back is None:
                 raise NoForm(f"{self.arch.name} cannot go back from '{self.path.name}' here")
             if moves(self.path):
                 self.emit(step, self.lower.address(result, self.sp, m.below - frame.size), "where the frame is")
