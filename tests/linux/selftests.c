@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Runs every program in /tests, all of them twice, and writes what each says of itself: "SAYS round name line", and how it ended: "ENDS round name status".
- * One that takes longer than SECONDS is killed, with all that it has started. All that goes to the second serial port: the kernel has the first one.
+ * One that takes longer than its limit is killed, with all that it has started. All that goes to the second serial port: the kernel has the first one.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -21,6 +21,10 @@
 #include <unistd.h>
 
 enum { ROUNDS = 2, SECONDS = 240, LINE = 4096 };          /* a program that hangs, not one that is slow */
+
+/* Where it ends at all, it does in a second; with SMAP, the emulator lets it fault for ever, on stock kernels, too. */
+static const char hangs[] = "test_syscall_vdso_32";
+enum { HANGS_SECONDS = 30 };
 
 static double now(void)
 {
@@ -42,7 +46,7 @@ static void run(int round, const char *name)
 	static char text[1 << 20];
 	size_t length = 0;
 	int ends[2], status = -1;
-	double limit = now() + SECONDS;
+	double limit = now() + (strcmp(name, hangs) ? SECONDS : HANGS_SECONDS);
 	char path[300];
 
 	snprintf(path, sizeof(path), "/tests/%s", name);
