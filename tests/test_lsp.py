@@ -12,6 +12,7 @@ from entryc.driver.examine import examine
 from entryc.editor.complete import complete
 from entryc.editor.hover import hover
 from entryc.editor.look import Look
+from entryc.source.format import formatted
 from lsp_client import Client
 
 SMALL = spec_file("x86_64").read_text()
@@ -125,6 +126,23 @@ def test_columns_count_as_the_editor_counts(tmp_path: Path) -> None:
         (row,) = client.diagnostics(uri)
         assert row["range"]["start"] == client.position(uri, "|nothing == 0")
         assert client.definition(uri, "when |nothing") == []
+        assert client.shutdown() == 0
+
+
+@pytest.mark.parametrize("text", ['use  "𝔘.entry" # 𝔘\nconst A=1', "const A = 1\n\n\n\n", "const  A = 1\r\nconst B = 2\r\n", "# only\n\n  # this", "const A = 1;;\n"])
+def test_formatting(text: str, tmp_path: Path) -> None:
+    """The edits give what `entryc fmt` writes; a second time there are none, and none for what cannot be parsed."""
+    with Client(tmp_path) as client:
+        assert client.capabilities["documentFormattingProvider"]
+        uri = client.open(tmp_path / "f.entry", text)
+        wanted = formatted(text, "f.entry")
+        assert client.formatted(uri).replace("\r\n", "\n") == wanted
+        client.change(uri, wanted)
+        assert client.format(uri) == []
+        client.change(uri, "const  =\n")
+        assert client.format(uri) is None
+        client.change(uri, "")
+        assert client.format(uri) is None
         assert client.shutdown() == 0
 
 
