@@ -20,7 +20,7 @@ from ..editor.index import Name, declared
 from ..editor.look import Where
 from ..source.finding import Finding, Findings
 from ..source.format import changes
-from ..source.text import Span
+from ..source.text import Span, resolved
 from .examine import Examined, examine, read_text
 from .workspace import Workspace, language_of
 
@@ -66,7 +66,7 @@ class Server(LanguageServer):
     def path(self, uri: str) -> Path:
         """The file of a document; for one without a file, a path that names nothing on the disk."""
         plain = uris.to_fs_path(uri) if uri.startswith("file:") else None
-        path = Path(plain).resolve() if plain else Path("/", uri.replace(":", "/")).resolve()
+        path = resolved(Path(plain) if plain and "\0" not in plain else Path("/", uri.replace(":", "/")))
         self.uris.setdefault(path, uri)
         return path
 
@@ -151,7 +151,7 @@ def make_server() -> Server:
 
     @server.feature(lsp.INITIALIZED)
     def initialized(ls: Server, _params: lsp.InitializedParams) -> None:
-        ls.open.folders = [Path(path).resolve() for f in ls.workspace.folders.values() if (path := uris.to_fs_path(f.uri))]
+        ls.open.folders = [resolved(Path(path)) for f in ls.workspace.folders.values() if (path := uris.to_fs_path(f.uri))]
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
     async def opened(ls: Server, params: lsp.DidOpenTextDocumentParams) -> None:
