@@ -17,7 +17,6 @@ from .finding import Finding, Findings
 from .parse import parse, tokens_of
 from .text import SourceFile, Span, source_text
 
-INDENT = 4
 PIECES = re.compile(r"[;\n]|#[^\n]*")
 LISTS = frozenset(("flags", "save", "after", "configuration"))     # a block that is one list: its lines stand below each other
 
