@@ -123,6 +123,28 @@ class Client:
     def completion(self, uri: str, mark: str) -> list[str]:
         return [item["label"] for item in self.at("completion", uri, mark)["items"]]
 
+    def format(self, uri: str) -> list[Row] | None:
+        edits: list[Row] | None = self.ask("textDocument/formatting", {"textDocument": {"uri": uri}, "options": {"tabSize": 4, "insertSpaces": True}})
+        return edits
+
+    def formatted(self, uri: str) -> str:
+        """A text as it is after the edits of formatting. They do not overlap."""
+        text = self.texts[uri][1].encode("utf-16-le")
+        starts = [0]
+        for line in self.texts[uri][1].split("\n"):
+            starts.append(starts[-1] + len(line.encode("utf-16-le")) + 2)
+
+        def place(position: Row) -> int:
+            at: int = starts[position["line"]] + 2 * position["character"]
+            assert at <= len(text), "behind the end of the text"
+            return at
+        last = len(text) + 1
+        for edit in reversed(self.format(uri) or []):
+            start, end = place(edit["range"]["start"]), place(edit["range"]["end"])
+            assert start <= end < last
+            text, last = text[:start] + edit["newText"].encode("utf-16-le") + text[end:], start + 1
+        return text.decode("utf-16-le")
+
     def shutdown(self) -> int:
         assert self.ask("shutdown", None) is None
         self.tell("exit", None)

@@ -104,7 +104,12 @@ def test_graph_of_code_that_exists() -> None:
     spec = load_spec(SPECS / "linux" / "x86_64-6.12.entry")
     some = pictures(spec, Code(spec.arch))
     assert set(some) == {"paths", *(f"frame-{n}" for n in spec.frames)}
-    words = text_of(some["paths"].svg())
+    svg = some["paths"].svg()
+    words = text_of(svg)
+    boxes = {b.path.name: b for b in boxes_of(Along(spec, Code(spec.arch)))}
+    assert ("", "error_entry", "called") in boxes["asm_exc_invalid_tss"].ways and boxes["error_entry"].facts == "called, comes back"
+    assert "paranoid_enter" not in boxes                        # its steps stand in other paths, with where they lead
+    assert 'stroke-dasharray="1 3"' in svg and "dotted: calls it, and goes on when it comes back" in words[1]
     assert "entry_SYSCALL_64" in words and "C do_syscall_64" in words and "stack" not in words
     spec = load_spec(SPECS / "linux" / "x86_64.entry")          # entry points of one kind that lead to different paths are drawn apart
     boxes = boxes_of(Along(spec, Code(spec.arch)))

@@ -78,3 +78,5 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"  {code}  " in listed for code in [*X.codes(), *RULES])
     assert main(["explain", "E361"]) == 2
     assert "there is no code 'E361'; near it: E316" in capsys.readouterr().err
+    assert main(["explain", "E\x1b[2J\n316"]) == 2
+    assert capsys.readouterr().err.startswith("entryc: there is no code 'E\\x1b[2J\\x0a316'; near it: ")

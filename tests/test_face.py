@@ -173,7 +173,9 @@ def test_fix(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     head, *rest = SYSCALL.replace("call f(regs)", "cal f(regs)").split("\n")
     spec.write_text(head + '\nuse "part.entry"\n')
     part.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(rest).encode())
+    part.chmod(0o600)
     assert main(["check", "--fix", str(spec)]) == 0
+    assert part.stat().st_mode & 0o777 == 0o600
     shown = capsys.readouterr().out
     assert f"{part}:8:32: E316: memory 'percpu' cannot be reached here" in shown and "E313" in shown
     assert shown.splitlines()[-1] == f"{spec}: 3 mended, 0 error(s) left"
@@ -241,6 +243,24 @@ def test_watch(command: str, tmp_path: Path) -> None:
         assert watched.process.wait(60) == 130
         rest_of_it = "".join(iter(lambda: watched.lines.get(timeout=60), "entryc: interrupted\n"))
         assert "Traceback" not in rest_of_it
+    finally:
+        watched.process.kill()
+        watched.process.wait()
+
+
+@pytest.mark.parametrize("used", ["nul\0byte", "loop", "pipe", "/dev/zero", "folder", "x" * 300])
+def test_watch_outlives_what_a_spec_uses(used: str, tmp_path: Path) -> None:
+    """A spec that is wrong is watched, too: a name that is none, links in a circle, what never ends."""
+    spec = tmp_path / "w.entry"
+    spec.write_text(f'language 1\nuse "{used}"\n')
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    watched = Watched("check", str(spec))
+    try:
+        assert "error[E003]" in watched.until("1 error; watching")
+        spec.write_text(UNIKERNEL)
+        watched.until("no error; watching 1 file\n")
     finally:
         watched.process.kill()
         watched.process.wait()

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from conftest import SPECS, spec_file
 from entryc.driver.examine import examine
+from entryc.driver.workspace import Workspace
 from entryc.editor.complete import complete
 from entryc.editor.hover import hover
 from entryc.editor.look import Look
+from entryc.source.format import formatted
 from lsp_client import Client
 
 SMALL = spec_file("x86_64").read_text()
@@ -125,6 +127,55 @@ def test_columns_count_as_the_editor_counts(tmp_path: Path) -> None:
         (row,) = client.diagnostics(uri)
         assert row["range"]["start"] == client.position(uri, "|nothing == 0")
         assert client.definition(uri, "when |nothing") == []
+        assert client.shutdown() == 0
+
+
+@pytest.mark.parametrize("text", [
+    'use  "𝔘.entry" # 𝔘\nconst A=1', "const A = 1\n\n\n\n", "const  A = 1\r\nconst B = 2\r\n", "# only\n\n  # this", "const A = 1;;\n"])
+def test_formatting(text: str, tmp_path: Path) -> None:
+    """The edits give what `entryc fmt` writes; a second time there are none, and none for what cannot be parsed."""
+    with Client(tmp_path) as client:
+        assert client.capabilities["documentFormattingProvider"]
+        uri = client.open(tmp_path / "f.entry", text)
+        wanted = formatted(text, "f.entry")
+        assert client.formatted(uri).replace("\r\n", "\n") == wanted
+        client.change(uri, wanted)
+        assert client.format(uri) == []
+        client.change(uri, "const  =\n")
+        assert client.format(uri) is None
+        client.change(uri, "")
+        assert client.format(uri) is None
+        assert client.shutdown() == 0
+
+
+def test_a_part_looks_around_itself_only(tmp_path: Path) -> None:
+    """Outside of the editor's folders, specs are looked for in the folder of a part and the one above it: not in all that is below."""
+    (tmp_path / "a" / "parts").mkdir(parents=True)
+    (tmp_path / "a" / "deep").mkdir()
+    part = tmp_path / "a" / "parts" / "p.entry"
+    part.write_text("const A = 1\n")
+    for folder, name in ((tmp_path / "a", "parts/p.entry"), (tmp_path / "a" / "deep", "../parts/p.entry")):
+        (folder / "root.entry").write_text(f'language 1; arch x86_64; target bare\nuse "{name}"\n')
+    (tmp_path / "a" / "loop.entry").symlink_to("loop.entry")
+    assert Workspace().roots(part) == [tmp_path / "a" / "root.entry"]
+    assert len(Workspace([tmp_path]).roots(part)) == 2
+
+
+@pytest.mark.parametrize("name", ["loop", "a\0b", "x" * 300])
+def test_uses_that_lead_nowhere(name: str, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    spec = tmp_path / "s.entry"
+    found = examine(spec, {spec: f'language 1\nuse "{name}"\n'}).findings
+    assert {f.code for f in found} & {"E003", "E007"}
+
+
+def test_documents_that_are_no_files(tmp_path: Path) -> None:
+    """Texts that were never saved, or whose names no file can have, are texts like others."""
+    with Client(tmp_path) as client:
+        for uri in ("untitled:Untitled-1", "file:///a%00b.entry", "git:/foo.entry?HEAD", "file:///dev/stdin"):
+            client.texts[uri] = (1, "const A = 1\n")
+            client.tell("textDocument/didOpen", {"textDocument": {"uri": uri, "languageId": "entry", "version": 1, "text": "const A = 1\n"}})
+            assert "E207" in {row["code"] for row in client.diagnostics(uri)} and "const" in client.completion(uri, "|const"), uri
         assert client.shutdown() == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -97,23 +98,56 @@ OTHER = {"repeat": "work w of f read g() { %s }", "once": "work w of f read g() 
          **dict.fromkeys(("needs", "clobbers", "sets", "writes", "returns", "promises"), "op o by x { %s }")}
 
 
-@pytest.mark.parametrize(("kind", "head"), [(k, h) for k, rows in forms().items() for h in rows])
+@pytest.mark.parametrize(("kind", "head"), [(k, h) for k, rows in forms("entry").items() for h in rows])
 def test_examples(kind: str, head: str) -> None:
     """Each example can be parsed where it belongs, and shows the word that it is for."""
-    shown = forms()[kind][head]
+    shown = forms("entry")[kind][head]
     around = OTHER.get(head, AROUND[kind]) if kind in ("row of work", "row of an op") else AROUND[kind]
     assert parse("entry", SourceFile("x", around % shown)).children
     assert not head or shown.split()[0] == head
 
 
+ARCH_AROUND = {"item": "%s", "row of tools": "tools { %s }", "row of a register": "register r gpr { %s }", "row of the ABI": "abi { %s }",
+               "field": 'struct s size 8 "s" { %s }', "row of an event": 'event e from user "s" { %s }', "row of a return": 'return r to user "s" { %s }',
+               "row of patching": "patching { %s }", "effect": 'form f(d: gpr) move "f" decodes f { %s } "s"', "instruction": "sequence s() when 1 { %s }",
+               "row of a program": 'program p "s" { %s }'}
+
+
+@pytest.mark.parametrize(("kind", "head"), [(k, h) for k, rows in forms("arch").items() for h in rows])
+def test_examples_of_cpu_descriptions(kind: str, head: str) -> None:
+    shown = forms("arch")[kind][head]
+    assert parse("arch", SourceFile("x", ARCH_AROUND[kind] % shown)).children
+    assert not head or re.split(r"\W", shown)[0] == head
+
+
+@pytest.mark.parametrize(("text", "message", "help"), [
+    ("register ax { 64 rax }", "a name is expected after 'ax', not '{'", "for example: register ax gpr { 64 rax; 32 eax; dwarf 0 }"),
+    ("register ax gpr { 64 rax; 32 }", "a name is expected after '32', not '}'", "for example: register ax gpr { 64 rax; 32 eax; dwarf 0 }"),
+    ("register ax gpr {\n    64 rax\n    32\n}", "a name is missing after '32'", "for example: 64 rax"),
+    ('event e form user "s" { push error }', "'form' cannot stand after 'e'", "did you mean 'from'?"),
+    ('event e from user "s" { flags cx }', "there is no row of an event 'flags'",
+     "a row of an event starts with anywhere, augments, found, indexed, lost, push, …; to give it a value: flags = cx"),
+    ('event e from user "s" { pop cx }', "'pop' starts a row of a return, which cannot stand here", "a row of a return stands in a block of its own kind"),
+    ('return r to user { pop ip }', "a text in quotes is expected after 'user'",
+     'for example: return iretq to any "SDM 2A IRET" { pop ip cs flags sp ss; raises 11 12 13 }'),
+    ('form f(d: gpr) move "f" { d = s } "s"', "a name is expected after the text, not '{'",
+     'for example: form movq(d: gpr, s: gpr) move "mov {d}, {s}" decodes mov { d = s } "SDM 2B MOV"'),
+    ('struct s size 8 "s" { sp0 at size 8 }', "a number is expected after 'at', not 'size'", "for example: sp0 at 4 size 8"),
+    ("entry e on syscall", "there is no item 'entry'", "an item starts with abi, arch, event, form, hwstack, irqs, …"),
+    ("irqs on sti", "'off' is missing after 'sti'", "for example: irqs on sti off cli")])
+def test_mistakes_in_cpu_descriptions(text: str, message: str, help: str | None) -> None:
+    found = parse_all("arch", SourceFile("x", text)).findings
+    assert [(f.message, f.help) for f in found] == [(message, help)]
+
+
 def test_every_word_that_starts_something_has_an_example() -> None:
-    assert first_words("entry") == set(forms()["item"])
+    assert first_words("entry") == set(forms("entry")["item"]) and first_words("arch") == set(forms("arch")["item"])
     for kind in ("step", "handler step"):
         steps = parser("entry").parse_interactive(AROUND[kind].split("%s")[0])
         list(steps.iter_parse())
         accepted = steps.accepts()  # type: ignore[no-untyped-call]
         heads = {str(t.pattern.value) for t in parser("entry").terminals if t.name in accepted and t.pattern.type == "str" and str(t.pattern.value).isalpha()}
-        assert heads == {h for h in forms()[kind] if h}
+        assert heads == {h for h in forms("entry")[kind] if h}
 
 
 def test_what_is_right_is_kept() -> None:

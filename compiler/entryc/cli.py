@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .driver.shell import SHELLS
 from .resources import init_names
 from .source.finding import Finding, Findings, printable
 from .source.formats import FORMATS, wants_colour
@@ -133,7 +134,7 @@ def _tree() -> argparse.ArgumentParser:
     commands.add_parser("layout", parents=[shared, version], help="show frames and memory with offsets and sizes")
 
     completion = commands.add_parser("completion", help="write a script that completes commands and options in a shell")
-    completion.add_argument("shell", metavar="SHELL", choices=("bash", "zsh", "fish"), help="bash, zsh or fish")
+    completion.add_argument("shell", metavar="SHELL", choices=SHELLS, help="bash, zsh or fish")
     return parser
 
 

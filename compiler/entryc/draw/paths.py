@@ -15,6 +15,8 @@ from .svg import SMALL, area, box, escape, legend, line, n, picture, short
 
 WIDTH, TOP, BAR, HEAD = 218, 96, 13, 36         # of a node; where nodes start; height of a bar; of a node's title
 MARGIN, LABEL = 14, 54                          # left and right of the picture; room for the bars' names
+METHOD, CALLED = "method", "called"             # what a way may be called
+DASHES = {METHOD: "5 3", CALLED: "1 3"}
 MOST_CALLS = 3
 MOST_APART = 4                                  # entry points with one body and different C functions that are drawn apart
 
@@ -42,8 +44,9 @@ def paths_svg(along: Along, name: str = "paths") -> str:
     right = max((p.x + WIDTH for p in plan.places.values()), default=0) + 2 * MARGIN
     bottom = max((p.y + p.height for p in plan.places.values()), default=0)
     title = f"Paths of {along.spec.name}" + (f", configuration {along.configuration.name}" if along.stages else "")
-    body = [line(MARGIN, 30, title, "strong"),
-            line(MARGIN, 50, ("bars: from arrival to the end of each path; " if along.stages else "") + "dashed: C chooses the method", "dim"),
+    told = ["bars: from arrival to the end of each path"] if along.stages else []
+    told += ["dashed: C chooses the method", *(["dotted: calls it, and goes on when it comes back"] if any(e.label == CALLED for e in edges) else [])]
+    body = [line(MARGIN, 30, title, "strong"), line(MARGIN, 50, "; ".join(told), "dim"),
             *legend(MARGIN, 74, name)]
     body += _arrows(plan, name)
     for b in boxes:
@@ -72,7 +75,7 @@ def boxes_of(along: Along) -> list[Box]:
     out: list[Box] = []
     for paths in bodies.values():
         path = paths[0]
-        if path.kind == "path" and path.name in through - wanted:
+        if path.kind == "path" and path.name in through - wanted and not path.called:
             continue                            # its steps stand in other paths
         row = Box(path, _title(paths), _facts(spec, paths),
                   planned.get(path.name) or of_body.get(_body(path), []))
@@ -98,7 +101,7 @@ def _title(paths: list[Path]) -> str:
 def _body(path: Path) -> tuple[object, ...]:
     """Entry points of one kind have the same: their steps stand at the same places and lead to the same paths."""
     steps = flat_steps(path.steps)
-    ways = [s.path if isinstance(s, Goto) else s.targets for s in steps if isinstance(s, (Goto, ExitTo))]
+    ways = [s.targets if isinstance(s, ExitTo) else s.path for s in steps if isinstance(s, (Goto, Through, ExitTo))]
     return (path.kind, path.origin, path.stack, path.paranoid, *((s.span.file.name, s.span.line, s.span.column) for s in path.steps), *ways)
 
 
@@ -116,7 +119,7 @@ def _facts(spec: Spec, paths: list[Path]) -> str:
     if path.kind == "exit":
         row = spec.return_of(path)
         return f"to {path.origin}" + (f" by {row.name}" if row is not None else "")
-    return {"routine": "called by C", "path": "shared"}.get(path.kind, path.kind)
+    return {"routine": "called by C", "path": "called, comes back" if path.called else "shared"}.get(path.kind, path.kind)
 
 
 def _ways(along: Along, row: Box) -> None:
@@ -130,8 +133,13 @@ def _ways(along: Along, row: Box) -> None:
                     add(inside, name)
             elif isinstance(step, Goto):
                 row.ways.append((arm, step.path, ""))
+            elif isinstance(step, Through):
+                if along.spec.paths[step.path].called:
+                    row.ways.append((arm, step.path, CALLED))
+                else:                           # its steps stand here
+                    add(along.spec.paths[step.path].steps, arm)
             elif isinstance(step, ExitTo):
-                row.ways += [(arm, target, "method" if step.by_method else "") for target in step.targets]
+                row.ways += [(arm, target, METHOD if step.by_method else "") for target in step.targets]
             elif isinstance(step, (Call, Jump)):
                 row.calls.setdefault(arm, []).append(step.callee)
     add(row.path.steps, "")
@@ -241,18 +249,19 @@ def _bar(along: Along, stage: Stage, head: str, x: float, y: float, name: str) -
 
 
 def _arrows(plan: Plan, name: str) -> list[str]:
-    """Ways as lines; where several share a piece, it is drawn once. Dashed: all that go there are chosen by C."""
-    pieces: dict[tuple[tuple[float, float], tuple[float, float], bool], bool] = {}
+    """Ways as lines; where several share a piece, it is drawn once. Dashed or dotted: all that go there are of that kind."""
+    pieces: dict[tuple[tuple[float, float], tuple[float, float], bool], set[str]] = {}
     for way in plan.ways:
         points = [(x + MARGIN, y + TOP) for x, y in way.points]
         for a, b in pairwise(points):
             key = (a, b, b == points[-1])
-            pieces[key] = pieces.get(key, True) and bool(way.edge.label)
+            pieces.setdefault(key, set()).add(way.edge.label)
     out: list[str] = []
-    for ((left, top), (right, bottom), last), dashed in pieces.items():
+    for ((left, top), (right, bottom), last), labels in pieces.items():
+        dashes = DASHES.get(next(iter(labels))) if len(labels) == 1 else None
         middle = n((left + right) / 2)
         way_there = f"H{n(right)}" if top == bottom else f"C{middle} {n(top)} {middle} {n(bottom)} {n(right)} {n(bottom)}"
-        out.append('<path class="arrow"' + (' stroke-dasharray="5 3"' if dashed else "") + f' d="M{n(left)} {n(top)}{way_there}"'
+        out.append('<path class="arrow"' + (f' stroke-dasharray="{dashes}"' if dashes else "") + f' d="M{n(left)} {n(top)}{way_there}"'
                    + (f' marker-end="url(#{name}-head)"' if last else "") + "/>")
     return out
 

@@ -14,7 +14,7 @@ from ..model.spec import Spec
 from ..plan.code import Code
 from ..plan.plan import plan_spec
 from ..source.finding import Collector, Finding, Findings
-from ..source.text import SourceFile, Unreadable
+from ..source.text import SourceFile, Unreadable, resolved
 
 MAX_FILES = 200
 
@@ -48,11 +48,11 @@ def files_of(path: Path, texts: Mapping[Path, str]) -> tuple[dict[Path, str], di
     todo = [(path, str(path))]
     while todo and len(files) < MAX_FILES:
         at, shown = todo.pop()
-        places[shown] = at.resolve()
-        text = read_text(at.resolve(), texts) if at.resolve() not in files else None
+        place = places[shown] = resolved(at)
+        text = read_text(place, texts) if place not in files else None
         if text is None:
             continue
-        files[at.resolve()] = text
+        files[place] = text
         todo += [(at.parent / name, str(Path(shown).parent / name)) for name in used_files(text)]
     return files, places
 

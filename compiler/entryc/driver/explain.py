@@ -15,7 +15,7 @@ from pathlib import Path
 from ..diff.rules import RULES, Rule
 from ..model.build import load_spec
 from ..plan.plan import plan_spec
-from ..source.finding import Collector, Finding, Findings, render_text
+from ..source.finding import Collector, Finding, Findings, printable, render_text
 from .render import render
 
 TABLE = Path(__file__).resolve().parent.parent / "codes.toml"
@@ -199,5 +199,5 @@ def explain(code: str | None) -> int:
         sys.stdout.write(rule_explained(RULES[name]))
         return 0
     near = ", ".join(sorted([*codes(), *RULES], key=lambda known: (_apart(name, known), known))[:3])
-    print(f"entryc: there is no code '{code}'; near it: {near}; entryc explain lists all", file=sys.stderr)
+    print(f"entryc: there is no code '{printable(code)}'; near it: {near}; entryc explain lists all", file=sys.stderr)
     return 2

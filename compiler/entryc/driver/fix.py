@@ -52,7 +52,7 @@ def fix(check: Callable[[], list[Finding]]) -> Fixed:
         left = check()
     if done and errors(left) >= errors(first):
         for target, old in before.items():
-            output.write_all(target.parent, {target.name: old.decode("utf-8")})
+            output.rewrite(target, old.decode("utf-8"))
         return Fixed([], first, True)
     return Fixed(done, left)
 
@@ -67,4 +67,4 @@ def _write(target: Path, text: str, old: bytes) -> None:
     """With the line ends and the byte order mark that the file had."""
     if b"\r\n" in old:
         text = text.replace("\n", "\r\n")
-    output.write_all(target.parent, {target.name: ("\ufeff" if old.startswith(b"\xef\xbb\xbf") else "") + text})
+    output.rewrite(target, ("\ufeff" if old.startswith(b"\xef\xbb\xbf") else "") + text)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..source.finding import Finding, Findings
 from ..source.format import formatted
 from ..source.text import MAX_BYTES, SourceFile, Unreadable, decoded
 from .jobs import Speaker
-from .output import write_all
+from .output import rewrite
 
 SUFFIXES = (".entry", ".arch")
 
@@ -72,15 +71,6 @@ def _one(path: Path | None, asked: Asked, say: Speaker) -> list[Finding]:
     if path is None:
         sys.stdout.write(after)
     elif before != after:
-        _write(path.resolve(), after)
+        rewrite(path, after)
         say.say(f"{name} formatted")
     return []
-
-
-def _write(path: Path, text: str) -> None:
-    mode = path.stat().st_mode
-    try:
-        write_all(path.parent, {path.name: text})
-        os.chmod(path, mode & 0o7777)
-    except Findings as stop:
-        raise Findings([replace(f, help="the file is as it was") for f in stop.findings]) from None

@@ -18,9 +18,10 @@ import signal
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from ..source.finding import Finding, Findings
 
@@ -60,8 +61,10 @@ def stale(folder: Path, files: dict[str, str]) -> list[Finding]:
                           help="run entryc build without --check") for name in _left(folder, files)]
 
 
-def write_all(folder: Path, files: dict[str, str]) -> Written:
+def write_all(folder: Path, files: dict[str, str], modes: Mapping[str, int] = MappingProxyType({})) -> Written:
     """Put the files into the folder. All texts are on disk under temporary names before the first is renamed. Raises Findings.
+
+    `modes`: access modes of files that do not get the usual one.
 
     With a manifest among them they are a build: files that an earlier build made, and this one does not, are removed, unless somebody changed them.
     """
@@ -76,7 +79,7 @@ def write_all(folder: Path, files: dict[str, str]) -> Written:
             changed = [n for n in sorted(files) if not _same(folder / n, files[n])]
             gone = _left(folder, files)
             for name in changed:
-                pending[name] = _temporary(folder, files[name])
+                pending[name] = _temporary(folder, files[name], modes.get(name))
             if LAST in files and (len(changed) > 1 or gone):
                 if LAST not in pending:
                     pending[LAST] = _temporary(folder, files[LAST])
@@ -96,6 +99,18 @@ def write_all(folder: Path, files: dict[str, str]) -> Written:
         for place in reversed(made):            # made for nothing, if nothing is in it
             with contextlib.suppress(OSError):
                 place.rmdir()
+
+
+def rewrite(path: Path, text: str) -> None:
+    """Put other text into a file that is there: through links, whole or not at all, with the mode that it has. Raises Findings."""
+    target = path.resolve()
+    try:
+        mode = stat.S_IMODE(target.stat().st_mode)
+        write_all(target.parent, {target.name: text}, {target.name: mode})
+    except OSError as error:
+        raise Findings([Finding("E402", "error", f"{path} cannot be written: {_reason(error)}", help="the file is as it was")]) from None
+    except Findings as stop:
+        raise Findings([replace(f, help="the file is as it was") for f in stop.findings]) from None
 
 
 def _put(folder: Path, pending: dict[str, str], gone: list[str]) -> None:
@@ -241,16 +256,18 @@ def _to_disk(folder: Path) -> None:
             os.close(handle)
 
 
-def _temporary(folder: Path, text: str) -> str:
+def _temporary(folder: Path, text: str, mode: int | None = None) -> str:
     handle, name = tempfile.mkstemp(prefix=PREFIX, dir=folder)
     try:
         with os.fdopen(handle, "wb") as out:
             out.write(_bytes(text))
             out.flush()
             os.fsync(out.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
+        if mode is None:
+            mask = os.umask(0)
+            os.umask(mask)
+            mode = 0o666 & ~mask
+        os.chmod(name, mode)
     except BaseException:
         os.unlink(name)
         raise

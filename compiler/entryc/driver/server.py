@@ -18,8 +18,9 @@ from ..editor.complete import complete
 from ..editor.hover import hover
 from ..editor.index import Name, declared
 from ..editor.look import Where
-from ..source.finding import Finding
-from ..source.text import Span
+from ..source.finding import Finding, Findings
+from ..source.format import changes
+from ..source.text import Span, resolved
 from .examine import Examined, examine, read_text
 from .workspace import Workspace, language_of
 
@@ -65,7 +66,7 @@ class Server(LanguageServer):
     def path(self, uri: str) -> Path:
         """The file of a document; for one without a file, a path that names nothing on the disk."""
         plain = uris.to_fs_path(uri) if uri.startswith("file:") else None
-        path = Path(plain).resolve() if plain else Path("/", uri.replace(":", "/")).resolve()
+        path = resolved(Path(plain) if plain and "\0" not in plain else Path("/", uri.replace(":", "/")))
         self.uris.setdefault(path, uri)
         return path
 
@@ -90,6 +91,12 @@ class Server(LanguageServer):
             row = max(0, min(row, len(lines) - 1))
             return self.codec.position_to_client_units(lines, ServerTextPosition(row, min(character, len(lines[row]))))
         return lsp.Range(position(line, column), position(end_line, end_column))
+
+    def start(self, path: Path, line: int) -> lsp.Position:
+        """Where a line starts; behind the last one, where the text ends."""
+        lines = (read_text(path, self.open.texts) or "").split("\n")
+        at = ServerTextPosition(line, 0) if line < len(lines) else ServerTextPosition(len(lines) - 1, len(lines[-1]))
+        return self.codec.position_to_client_units(lines, at)
 
     def location(self, where: Where) -> lsp.Location:
         return lsp.Location(self.uri(where.path), self.range(where.path, where.line, where.column, where.end_line, where.end_column))
@@ -144,7 +151,7 @@ def make_server() -> Server:
 
     @server.feature(lsp.INITIALIZED)
     def initialized(ls: Server, _params: lsp.InitializedParams) -> None:
-        ls.open.folders = [Path(path).resolve() for f in ls.workspace.folders.values() if (path := uris.to_fs_path(f.uri))]
+        ls.open.folders = [resolved(Path(path)) for f in ls.workspace.folders.values() if (path := uris.to_fs_path(f.uri))]
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
     async def opened(ls: Server, params: lsp.DidOpenTextDocumentParams) -> None:
@@ -195,6 +202,18 @@ def make_server() -> Server:
             lsp.CompletionItem(o.text, kind=COMPLETIONS.get(o.kind, lsp.CompletionItemKind.Reference),
                                detail=" ".join(p for p in (o.kind, o.detail) if p), sort_text=f"{o.kind == 'keyword':d}{index:05d}")
             for index, o in enumerate(offers)])
+
+    @server.feature(lsp.TEXT_DOCUMENT_FORMATTING)
+    def formatting(ls: Server, params: lsp.DocumentFormattingParams) -> list[lsp.TextEdit] | None:
+        path = ls.path(params.text_document.uri)
+        text = read_text(path, ls.open.texts) or ""
+        if not text.strip():
+            return None
+        try:
+            rows = changes(text, f"{path}")
+        except Findings:                        # what cannot be parsed stays as it is: the findings say why
+            return None
+        return [lsp.TextEdit(lsp.Range(ls.start(path, first), ls.start(path, last)), new) for first, last, new in rows]
 
     @server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
     def symbols(ls: Server, params: lsp.DocumentSymbolParams) -> list[lsp.DocumentSymbol]:

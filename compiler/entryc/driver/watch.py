@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import re
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from ..model.files import MAX_FILES
+from ..source.text import MAX_BYTES, read_bytes
 
 USE = re.compile(r'^[^#\n]*?\buse\s+"([^"\n]+)"', re.M)
 PAUSE = 0.2                                     # seconds between two looks: a few stat calls each
@@ -15,18 +20,17 @@ PAUSE = 0.2                                     # seconds between two looks: a f
 
 def sources(path: Path) -> list[Path]:
     """The spec and the files that it uses, as far as they can be read: a spec that is wrong is watched, too."""
-    found: dict[Path, None] = {}
+    found: dict[str, Path] = {}                 # by where their links lead
     todo = [path]
-    while todo:
+    while todo and len(found) <= MAX_FILES:
         file = todo.pop()
-        if file.resolve() in {f.resolve() for f in found} or len(found) > 200:
+        place = os.path.realpath(file)          # links in a circle are no error here
+        if place in found:
             continue
-        found[file] = None
-        try:
-            todo += [file.parent / name for name in USE.findall(file.read_text("utf-8", "replace"))]
-        except OSError:
-            continue
-    return list(found)
+        found[place] = file
+        with contextlib.suppress(OSError):
+            todo += [file.parent / name for name in USE.findall(read_bytes(file, MAX_BYTES).decode("utf-8", "replace")) if "\0" not in name]
+    return list(found.values())
 
 
 def _stamps(files: list[Path]) -> list[tuple[int, int, int] | None]:
@@ -45,7 +49,7 @@ def _content(files: list[Path]) -> str:
     for file in files:
         digest.update(str(file).encode())
         try:
-            digest.update(file.read_bytes())
+            digest.update(read_bytes(file, MAX_BYTES))
         except OSError:
             digest.update(b"\0missing")
     return digest.hexdigest()

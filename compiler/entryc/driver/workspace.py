@@ -9,9 +9,11 @@ from pathlib import Path
 
 from ..editor.look import Look
 from ..source.finding import Finding
+from ..source.text import resolved
 from .examine import Examined, files_of, read_text
 
 MAX_SEARCHED = 2000                             # files that are asked whether they use a part
+MAX_FOLDERS = 10_000                            # that are looked into for them
 SKIPPED = frozenset(["node_modules", "__pycache__", "build", "dist"])
 
 
@@ -39,14 +41,14 @@ class Workspace:
         return [p for p in self._candidates(path) if p != path and path in files_of(p, self.texts)[0]] or [path]
 
     def _candidates(self, path: Path) -> Iterable[Path]:
-        """Specs with a header, near a part: in its folder and those above it, as far as the editor's folders reach."""
-        tops = [f for f in self.folders if path.is_relative_to(f)] or [path.parent.parent]
+        """Specs with a header, near a part: in the editor's folder that it is in, with all below; else in its own folder and the one above it."""
+        tops = [f for f in self.folders if path.is_relative_to(f)]
         found: dict[Path, None] = dict.fromkeys(self.texts)
-        for top in tops:
-            for folder, below, files in os.walk(top):
-                below[:] = sorted(d for d in below if d not in SKIPPED and not d.startswith("."))
-                found |= {Path(folder, name).resolve(): None for name in sorted(files) if name.endswith(".entry")}
-                if len(found) > MAX_SEARCHED:
+        for top in tops or [path.parent, path.parent.parent]:
+            for count, (folder, below, files) in enumerate(os.walk(top)):
+                below[:] = sorted(d for d in below if d not in SKIPPED and not d.startswith(".")) if tops else []
+                found |= {resolved(Path(folder, name)): None for name in sorted(files) if name.endswith(".entry")}
+                if len(found) > MAX_SEARCHED or count > MAX_FOLDERS:
                     break
         for candidate in found:
             text = read_text(candidate, self.texts) if language_of(candidate) == "entry" else None

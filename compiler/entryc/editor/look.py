@@ -102,10 +102,6 @@ class Look:
         """Declarations of a kind. `inside` None: whatever they belong to."""
         return tuple((p, n) for p, n in self.by_name.get(name, ()) if n.kind == kind and inside in (None, n.inside))
 
-    def kinds_of(self, name: str) -> list[str]:
-        """The kinds of items that are called so, without what belongs to others."""
-        return list(dict.fromkeys(n.kind for _, n in self.by_name.get(name, ()) if not n.inside or n.kind in ("constant", "flag mask", "flag bit", "label")))
-
     # ---- what stands at a place ----
 
     def at(self, line: int, column: int) -> tuple[Meaning, Dotted] | None:

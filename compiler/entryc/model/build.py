@@ -9,18 +9,17 @@ from ..source import version
 from ..source.finding import Collector, Finding, Findings
 from ..source.parse import span_of
 from ..source.text import SourceFile, Span, file_name
-from . import build_around, build_c, build_ops, build_steps, check, check_c
+from . import build_around, build_c, build_layout, build_ops, build_steps, check, check_c
 from .context import Context
 from .expr import Expr, Num, constant, is_constant, show
 from .files import Item, Sources, Texts
 from .inline import OpDecide, flat
 from .load_arch import load_arch
 from .names import Node, first, int_of, near, text_of, tokens, trees
-from .spec import Cell, Choice, Clause, Configuration, Counters, Decision, Feature, Frame, Member, Memory, Method, Slot, Spec, Stack, State, Transition, Window
+from .spec import Choice, Clause, Configuration, Decision, Feature, Method, Spec, Stack, State, Transition, Window
 from .surroundings import ANY, KEPT, Meaning, StateNeed, SymbolAt
 
 TARGETS = ("bare", "existing", "linux")     # what is generated; what somebody wrote by hand; Linux
-MAX_WORDS = 1000                                # of a frame or memory block
 MAX_CONFIGURATIONS = 100                        # each is planned, assembled and proved
 
 
@@ -113,7 +112,7 @@ class _Builder:
     def __init__(self, context: Context, items: list[Item]) -> None:
         self.context, self.spec, self.items = context, context.spec, items
         self.replaced: dict[str, int] = {}
-        self.regions = [str(tokens(n, "NAME")[0]) for n in self.each("region")]
+        self.layout = build_layout.Layout(context, [str(tokens(n, "NAME")[0]) for n in self.each("region")])
         self.inlines = [str(tokens(n, "NAME")[0]) for n in self.each("sequence")]
 
     def each(self, *kinds: str) -> list[Node]:
@@ -136,8 +135,8 @@ class _Builder:
         self.context.labels = frozenset(self._labels())
         for kind, method in (("symbols", self._symbols), ("fault_symbol", self._fault_symbol),
                              ("feature", self._feature), ("configuration", self._configuration), ("constants", self._constants),
-                             ("setup", self._setup), ("method", self._method_name), ("choose", self._choose), ("frame", self._frame),
-                             ("memory", self._memory), ("state", self._state), ("region", around.region), ("memory", self._memory_needs),
+                             ("setup", self._setup), ("method", self._method_name), ("choose", self._choose), ("frame", self.layout.frame),
+                             ("memory", self.layout.memory), ("state", self._state), ("region", around.region), ("memory", self._memory_needs),
                              ("after", self._after), ("stack", self._stack), ("sequence", build_ops.Ops(self.context).add),
                              ("boundary", self._boundary), ("special", around.boundary),
                              ("code", self._code), ("op", around.op), ("assume", around.assume), ("landing", around.landing),
@@ -269,55 +268,6 @@ class _Builder:
             self.context.error("E215", f"choice '{name}' names a method twice", span)
         self.spec.choices[name] = Choice(name, tuple(methods), span, bool(tokens(node, "BY_ADDRESS")), int(width[1:]) if width else None)
 
-    def _frame(self, node: Node) -> None:
-        name = str(tokens(node, "NAME")[0])
-        span = self.context.span(node)
-        self.context.declare(self.spec.frames, name, span, "frame")
-        strings = tokens(node, "STRING")
-        c_name = text_of(strings[0]) if strings else f"struct {name}"
-        tag = c_name.removeprefix("struct ")
-        if not tag.isidentifier() or not tag.isascii():
-            self.context.error("E216", f"'{c_name}' is not the name of a C struct", span, 'for example: is "struct regs"')
-        frame = Frame(name, c_name, {}, 0, span)
-        self.spec.frames[name] = frame
-        for item in trees(node):
-            self._slots(frame, item)
-        frame.size = len(frame.slots) * self.spec.arch.word_bytes
-
-    def _slots(self, frame: Frame, item: Node) -> None:
-        span, arch = self.context.span(item), self.spec.arch
-        names = [str(t) for t in tokens(item, "NAME")]
-        if item.data == "slot_gprs":
-            for name in arch.gprs:
-                self._slot(frame, name, name, "home", None, False, span)
-        elif item.data == "slot_names":
-            for token in tokens(item, "NAME"):
-                if self.context.known(arch.registers, str(token), self.context.span(token), "register"):
-                    self._slot(frame, str(token), str(token), "home", None, False, self.context.span(token))
-        elif item.data == "slot_hardware":
-            if not names:
-                pushing = [e.pushes for e in arch.events.values() if e.pushes]
-                names = list(reversed(pushing[0])) if pushing else []
-            for name in names:
-                if self.context.known(arch.registers, name, span, "register"):
-                    self._slot(frame, name, name, "home", None, True, span)
-        elif item.data == "slot_home":
-            if self.context.known(arch.registers, names[1], span, "register"):
-                self._slot(frame, names[0], names[1], "home", None, False, span)
-        elif item.data == "slot_c":
-            self._slot(frame, names[0], None, "c", None, False, span)
-        elif item.data == "slot_value":
-            other = next((c for c in item.children[2:] if c is not None), None)
-            self._slot(frame, names[0], None, str(item.children[1]), self.context.expr(other) if other is not None else None, False, span)
-        else:
-            self._slot(frame, names[0], None, "value", self.context.expr(item.children[1]), False, span)
-
-    def _slot(self, frame: Frame, name: str, home: str | None, source: str, other: Expr | None, hardware: bool, span: Span) -> None:
-        self.context.declare(frame.slots, name, span, f"slot of frame {frame.name}:")
-        if len(frame.slots) == MAX_WORDS:
-            raise Findings([Finding("E004", "error", f"frame '{frame.name}' has more than {MAX_WORDS} slots", span)])
-        frame.slots[name] = Slot(name, len(frame.slots) * self.spec.arch.word_bytes, home, source, other, hardware, span)
-
     def _facts(self, node: Node, special: tuple[str, ...] = ()) -> tuple[StateNeed, ...]:
         """`subject = value, …` with the guard of the whole row. `special`: words allowed besides a state's values."""
         guard = self.context.guard(node)
@@ -344,94 +294,6 @@ class _Builder:
                 self.context.known(self.spec.arch.gprs if subject == "gprs" else (), register, span, "general register")
             out.append(StateNeed(subject, value, guard, span, spared))
         return tuple(out)
-
-    def _memory(self, node: Node) -> None:
-        name, base = [*tokens(node, "NAME"), ""][:2]
-        span = self.context.span(node)
-        self.context.declare(self.spec.memories, str(name), span, "memory")
-        if base:
-            self.context.known(self.spec.arch.registers, str(base), span, "register")
-        memory = Memory(str(name), str(base), (), [], {}, {}, 0, span)
-        self.spec.memories[str(name)] = memory
-        word = self.spec.arch.word_bytes
-        if len(trees(node, "member")) > MAX_WORDS:
-            raise Findings([Finding("E004", "error", f"memory '{name}' has more than {MAX_WORDS} members", span)])
-        for item in trees(node, "member"):
-            words = [str(t) for t in tokens(item, "NAME")]
-            at, offset = self.context.span(item), memory.size
-            counted = first(item, "counted")
-            words += [*(str(t) for t in tokens(counted, "NAME"))] if counted is not None else []
-            if first(item, "at_symbol") is not None:
-                self._placed(memory, item, words, at)
-                continue
-            if not base:
-                self.context.error("E224", f"'{words[0]}' has no address: memory {name} has no base register", at, "say where it is: at SYMBOL")
-            self.context.declare({m.name: m for m in memory.members}, words[0], at, f"member of memory {name}:")
-            if first(item, "guard") is not None:
-                self.context.error("E228", f"'{words[0]}' is part of a C structure: it is there in every configuration", at, "leave out the condition")
-            region = self._region(item, at)
-            if region is not None and words[1] == "counters":
-                self.context.error("E228", f"'{words[0]}' are counters: entry code never reaches them", at, "leave out the region")
-            if words[1] == "word":
-                size = word
-                memory.cells[words[0]] = Cell(words[0], offset, word, at, region=region)
-            elif words[1] == "counters":
-                size = self._counters(memory, words, offset, at)
-            elif self.context.known([*self.spec.arch.structs, "word", "counters"], words[1], at, "kind of member"):
-                row = self.spec.arch.structs[words[1]]
-                size = row.size
-                for field_name, (at_offset, field_size) in row.fields.items():
-                    if field_size == word:
-                        memory.cells[f"{words[0]}.{field_name}"] = Cell(f"{words[0]}.{field_name}", offset + at_offset, field_size, at, region=region)
-            else:
-                continue
-            memory.members.append(Member(words[0], words[1], offset, size))
-            memory.size = (offset + size + word - 1) // word * word
-
-    def _region(self, node: Node, at: Span) -> str | None:
-        """in REGION, if it is said."""
-        inside = first(node, "in_region")
-        if inside is None:
-            return None
-        name = str(tokens(inside, "NAME")[0])
-        self.context.known(self.regions, name, at, "region")
-        return name
-
-    def _placed(self, memory: Memory, item: Node, words: list[str], at: Span) -> None:
-        """A member at a symbol of the image: a word, bytes, or a structure that the CPU reads."""
-        place = first(item, "at_symbol")
-        assert place is not None
-        symbol, guard = str(tokens(place, "NAME")[0]), self.context.guard(item)
-        shift = next((c for c in place.children[1:] if c is not None and c.data != "holds"), None) if len(place.children) > 1 else None
-        index = self.context.expr(shift) if shift is not None else Num(0)
-        holds = first(place, "holds")
-        kept = self.context.expr(holds.children[0]) if holds is not None else None
-        fixed, computed = (constant(index), None) if is_constant(index) else (0, index)
-        region = self._region(item, at)
-        word, size = self.spec.arch.word_bytes, int_of(tokens(item, "INT")[0]) if tokens(item, "INT") else 0
-        if words[1] in ("word", "bytes"):
-            rows = [(words[0], 0, word if words[1] == "word" else size)]
-            if (words[1] == "bytes") != bool(size):
-                self.context.error("E224", "write: NAME : word at SYMBOL, or NAME : bytes N at SYMBOL", at)
-        elif self.context.known([*self.spec.arch.structs, "word", "bytes"], words[1], at, "kind of member"):
-            rows = [(f"{words[0]}.{n}", o, s) for n, (o, s) in self.spec.arch.structs[words[1]].fields.items()]
-        else:
-            return
-        for name, offset, length in rows:
-            self.context.declare(memory.cells, name, at, f"member of memory {memory.name}:")
-            memory.cells[name] = Cell(name, fixed + offset, length, at, symbol, region, words[1] == "bytes", computed, kept, guard)
-
-    def _counters(self, memory: Memory, words: list[str], offset: int, span: Span) -> int:
-        if len(words) != 4 or words[3] not in ("methods", "clauses"):
-            self.context.error("E219", "counters count the methods or the clauses of a choice", span, "for example: counters of return_64 methods")
-            return self.spec.arch.word_bytes
-        if not self.context.known(self.spec.choices, words[2], span, "choice"):
-            return self.spec.arch.word_bytes
-        choice = self.spec.choices[words[2]]
-        methods = [self.spec.methods[m] for m in choice.methods if m in self.spec.methods]
-        count = len(methods) if words[3] == "methods" else sum(len(m.clauses) for m in methods)
-        memory.counters[words[0]] = Counters(words[0], offset, words[2], words[3], span)
-        return max(1, count) * self.spec.arch.word_bytes
 
     def _memory_needs(self, node: Node) -> None:
         self.spec.memories[str(tokens(node, "NAME")[0])].needs = self._facts(node)
@@ -480,7 +342,7 @@ class _Builder:
         entered = [str(t) for t in tokens(by, "NAME")] if by is not None else []
         for hardware in entered:
             self.context.known(self.spec.arch.hwstacks, hardware, span, "hardware stack")
-        region = self._region(node, span)
+        region = self.layout.region(node, span)
         size = int_of(tokens(node, "INT")[0])
         if (size < 1024 and first(node, "bottom") is None) or size % self.spec.arch.abi.align:
             self.context.error("E221", f"a stack of {size} bytes is too small or not aligned", span)

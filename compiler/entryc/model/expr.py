@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, fields
 
 from ..source.text import Span
 
-NO_SPAN: Span | None = None
-
 
 @dataclass(frozen=True)
 class Expr:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..source.finding import Finding, Findings
 from ..source.parse import span_of
 from ..source.recover import Lost, parse_all
-from ..source.text import SourceFile, Span, Unreadable
+from ..source.text import SourceFile, Span, Unreadable, resolved
 from .names import Node, text_of, trees
 from .versions import Versions
 
@@ -38,7 +38,7 @@ class Sources:
     def read(self, path: Path, shown: str, span: Span | None, pipe: bool = False) -> SourceFile:
         """One file; `pipe`: it may come from another program. Raises Findings."""
         try:
-            text = self.texts.get(_resolved(path)) if self.texts else None
+            text = self.texts.get(resolved(path)) if self.texts else None
             return SourceFile.read(path, shown, pipe) if text is None else SourceFile.of(text, shown)
         except Unreadable as error:
             raise Findings([Finding("E003", "error", str(error), span)]) from None
@@ -49,7 +49,7 @@ class Sources:
         return self.items
 
     def _file(self, file: SourceFile, path: Path, chain: list[Path]) -> None:
-        chain = [*chain, _resolved(path)]
+        chain = [*chain, resolved(path)]
         self.total += len(file.text)
         if self.total > MAX_TOTAL:
             raise Findings([Finding("E005", "error", f"the files of the spec are larger than {MAX_TOTAL} characters together", Span(file, 1, 1, 1, 2))])
@@ -116,10 +116,3 @@ class Sources:
 ABOUT_NAMES = frozenset(("E203", "E205"))
 LOCAL = ABOUT_NAMES | frozenset(("E010", "E201", "E202", "E204", "E206", "E208", "E209", "E210", "E211", "E212", "E214", "E215", "E216", "E217", "E218", "E223",
                                  "E225", "E226"))
-
-
-def _resolved(path: Path) -> Path:
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):             # links in a circle
-        return path.absolute()

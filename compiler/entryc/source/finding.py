@@ -55,9 +55,6 @@ class Collector:
         self.said += 1
         self._add(Finding(code, "error", message, span, help, related, edits=edits))
 
-    def warning(self, code: str, message: str, span: Span | None, help: str | None = None, edits: Edits = ()) -> None:
-        self._add(Finding(code, "warning", message, span, help, edits=edits))
-
     def _add(self, finding: Finding) -> None:
         """Each finding once. Raises Findings when there are more than anybody reads."""
         if finding in self._known:

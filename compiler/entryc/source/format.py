@@ -6,6 +6,7 @@ parse tree of what is written is compared with the tree of what was read: a form
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass, field
 
@@ -16,7 +17,6 @@ from .finding import Finding, Findings
 from .parse import parse, tokens_of
 from .text import SourceFile, Span, source_text
 
-INDENT = 4
 PIECES = re.compile(r"[;\n]|#[^\n]*")
 LISTS = frozenset(("flags", "save", "after", "configuration"))     # a block that is one list: its lines stand below each other
 
@@ -46,6 +46,13 @@ def formatted(text: str, name: str) -> str:
         raise Findings([Finding("E009", "error", f"{name} would mean something else after formatting: it was left as it is",
                                 Span(file, 1, 1, 1, 2), "this is a mistake of entryc: please report it with the text")])
     return out
+
+
+def changes(text: str, name: str) -> list[tuple[int, int, str]]:
+    """What formatting changes: (first line, line after the last, what stands there then), from 0. Raises Findings, as `formatted` does."""
+    before, after = text.splitlines(True), formatted(text, name).splitlines(True)
+    rows = difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+    return [(first, last, "".join(after[start:end])) for what, first, last, start, end in rows if what != "equal"]
 
 
 class _Lines:

@@ -17,19 +17,28 @@ BLOCKS: Mapping[str, str] = {
     "syscalls": "row of a system call table", "dispatch": "arm", "decisions": "row of decisions", "setup": "set-up value", "flags": "flag",
     "bracket": "row of a bracket", "save": "value of a slot", "hardware": "register", "configuration": "feature", "after": "fact"}
 
+# The same of CPU descriptions.
+ARCH_BLOCKS: Mapping[str, str] = {
+    "": "item", "tools": "row of tools", "register": "row of a register", "abi": "row of the ABI", "struct": "field", "event": "row of an event",
+    "return": "row of a return", "patching": "row of patching", "form": "effect", "sequence": "instruction", "program": "row of a program"}
+
+FILES: Mapping[str, str] = {"entry": "forms.toml", "arch": "forms_arch.toml"}
+
 # What the words are called that stand before '=' or ':' in such a statement.
 SUBJECTS: Mapping[str, str] = {"slot": "the slot name", "value of a slot": "the slot name", "set-up value": "the set-up value", "flag": "the flag name",
                                "member": "the member name", "fact": "the state name"}
 
 
-@lru_cache(maxsize=1)
-def forms() -> Mapping[str, Mapping[str, str]]:
+@lru_cache(maxsize=2)
+def forms(language: str) -> Mapping[str, Mapping[str, str]]:
     """Kind of statement -> its first word -> an example. "" is a statement that starts with a name of the author's."""
-    return tomllib.loads((Path(__file__).resolve().parent.parent / "forms.toml").read_text("utf-8"))
+    return tomllib.loads((Path(__file__).resolve().parent.parent / FILES[language]).read_text("utf-8"))
 
 
-def kind_of(block: str, around: str = "") -> str:
+def kind_of(language: str, block: str, around: str = "") -> str:
     """What stands in a block, by the first word of its statement; `around`: the item that it is part of."""
+    if language == "arch":
+        return ARCH_BLOCKS.get(block, "row")
     if block in ("from", "if") and around in ("handler", "op"):
         return BLOCKS[around]
     if block == "if" and around in ("", "if"):  # items of some versions of a kernel
@@ -37,12 +46,12 @@ def kind_of(block: str, around: str = "") -> str:
     return BLOCKS.get(block, "row")
 
 
-def example(kind: str, head: str) -> str | None:
+def example(language: str, kind: str, head: str) -> str | None:
     """How such a statement is written."""
-    rows = forms().get(kind, {})
+    rows = forms(language).get(kind, {})
     return rows.get(head, rows.get(""))
 
 
-def homes(head: str) -> list[str]:
+def homes(language: str, head: str) -> list[str]:
     """The kinds of statement that start with this word."""
-    return [kind for kind, rows in forms().items() if head in rows]
+    return [kind for kind, rows in forms(language).items() if head in rows]

@@ -262,8 +262,7 @@ class _Recovery:
         every = words(self.language)
         item = around[0].head if around else statement.head
         here = Wrong(text, stop.at, stop.sign, frozenset(_names(self.language, stop.accepts)), _keywords(self.language, stop.accepts), statement,
-                     kind_of(statement.block, item) if self.language == "entry" or not statement.block else "row",
-                     lambda: self._heads(text[:statement.start]), every)
+                     kind_of(self.language, statement.block, item), lambda: self._heads(text[:statement.start]), every, self.language)
         for proposal in proposals(here):
             if proposal.change is None:
                 plain = plain or proposal
@@ -335,7 +334,7 @@ class _Recovery:
     def _forget(self, around: list[Statement], statement: Statement, old: str, item: Statement) -> None:
         head = around[0]
         found = [w.text for w in words_of(old)]
-        if kind_of(statement.block, head.head) in CODE_BLOCKS:
+        if kind_of(self.language, statement.block, head.head) in CODE_BLOCKS:
             self.out.lost.all = self.out.lost.all or found[-1] == "label"
             found = [b for a, b in itertools.pairwise(found) if a in ("label", "let", "is")]
             self.out.lost.names.update(f"{w.text}_{n}" for w in head.words[1:2] for n in found)

@@ -49,6 +49,7 @@ class Wrong:
     kind: str                                   # of the statement, such as "step"
     heads: Callable[[], tuple[str, ...]]        # words that such a statement may start with
     every: frozenset[str]                       # all words of the language
+    language: str
 
 
 def proposals(wrong: Wrong) -> Iterator[Proposal]:
@@ -78,7 +79,7 @@ class _Mistake:
         self.form = self._form()
 
     def _form(self) -> str | None:
-        shown = example(self.w.kind, self.w.statement.head)
+        shown = example(self.w.language, self.w.kind, self.w.statement.head)
         return f"for example: {shown}" if shown else None
 
     def all(self) -> Iterator[Proposal]:
@@ -173,7 +174,7 @@ class _Mistake:
         heads = w.heads()
         if first.text in heads:
             return
-        known = [kind for kind in homes(first.text) if kind != w.kind]
+        known = [kind for kind in homes(w.language, first.text) if kind != w.kind]
         meant = near(first.text, heads) if not known else None
         if meant is not None:
             yield Proposal(f"there is no {w.kind} '{first.text}'", f"did you mean '{meant}'?", (first.at, first.end, meant), first.at)

@@ -22,6 +22,14 @@ def file_name(path: str | os.PathLike[str]) -> str:
     return os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
+def resolved(path: Path) -> Path:
+    """Where a path leads; one that leads nowhere, such as links in a circle or a name that no file can have, as it is."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):
+        return path.absolute()
+
+
 def read_bytes(path: Path, most: int) -> bytes:
     """All of a regular file. Raises OSError for what is none (a pipe or a device may never end), and for more than `most` bytes."""
     row = path.stat()
