@@ -1,17 +1,24 @@
-"""Highlighting: made from the grammars, complete, and right in a real Vim; the files that VS Code reads fit together."""
+"""Highlighting: made from the grammars, complete, and right in a real Vim and in a TextMate engine; the extension of VS Code in a real Node."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import re
 import shutil
 import subprocess
+from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from conftest import ROOT, SPECS
-from entryc.editor.syntax import LANGUAGES, editor_files, textmate, words_of
+from entryc.editor.syntax import LANGUAGES, editor_files, words_of
 from entryc.resources import grammar_text
+from entryc.source.parse import tokens_of
+from entryc.source.text import SourceFile
 
 EDITORS = ROOT / "editors"
 SAMPLE = """\
@@ -24,6 +31,9 @@ entry syscall_64 on syscall from user {
     exit by method among sysret_64, iret_user
 }
 vectors 0..0xff { df = 0; restore all if not SMAP }
+if SMAP {
+    feature INNER : build
+}
 """
 # text in the sample, the n-th time that it stands there -> group of Vim, scope of TextMate ("": neither)
 WANTED = {
@@ -33,6 +43,7 @@ WANTED = {
     ("USER_DS", 0): ("Constant", "constant.other"), ("exit", 0): ("Step", "keyword.control"), ("among", 0): ("Word", "keyword.other"),
     ("sysret_64", 0): ("", ""), ("vectors", 0): ("Item", "keyword.declaration"), ("0xff", 0): ("Number", "constant.numeric"),
     ("restore", 1): ("Step", "keyword.control"), ("not", 0): ("Condition", "keyword.control.conditional"), ("SMAP", 1): ("Constant", "constant.other"),
+    ("if", 1): ("Condition", "keyword.control.conditional"), ("feature", 1): ("Item", "keyword.declaration"),
 }
 
 
@@ -60,42 +71,51 @@ def test_every_word_of_the_grammar_is_known(language: str) -> None:
     assert len(words) > 50 and words <= words_of(language).all, words - words_of(language).all
 
 
-def scopes(language: str, line: str) -> list[tuple[int, int, str]]:
-    """What the TextMate grammar makes of a line: as its engines work, the first pattern at the leftmost place wins."""
-    patterns = [(re.compile(p["match"]), p) for p in json.loads(textmate(language))["patterns"]]
-    out: list[tuple[int, int, str]] = []
-    at = 0
-    while at < len(line):
-        found = [(m.start(), n, m) for n, (pattern, _) in enumerate(patterns) if (m := pattern.search(line, at)) and m.end() > at]
-        if not found:
-            break
-        _, number, match = min(found, key=lambda f: f[:2])
-        rule = patterns[number][1]
-        out += [(match.start(), match.end(), rule["name"])] if "name" in rule else \
-            [(match.start(int(n)), match.end(int(n)), c["name"]) for n, c in rule["captures"].items() if match.group(int(n)) is not None]
-        at = match.end()
-    return out
+@lru_cache(maxsize=2)
+def engine(language: str) -> Any:
+    """A TextMate engine on Oniguruma, the regular expressions of VS Code. On all shipped files it gives the tokens that vscode-textmate gives."""
+    with TemporaryDirectory() as folder, contextlib.chdir(folder):        # it makes a folder where it is imported
+        from textmate_grammar.parsers.base import LanguageParser
+    logging.getLogger("textmate_grammar").setLevel(logging.CRITICAL)      # it warns of each text that has no scope
+    return LanguageParser(json.loads((EDITORS / "vscode" / "syntaxes" / f"{LANGUAGES[language][0]}.tmLanguage.json").read_text()))
+
+
+def scopes(language: str, text: str) -> dict[tuple[int, int], tuple[str, str]]:
+    """What the engine makes of a text: place, from 0, of each token that has a scope -> its text and scope."""
+    return {at: (token, names[-1]) for at, token, names in engine(language).parse_string(text).flatten() if len(names) > 1}
 
 
 @pytest.mark.parametrize(("text", "count"), WANTED)
 def test_textmate_scopes(text: str, count: int) -> None:
     line, column = place(text, count)
-    rows = [scope for start, end, scope in scopes("entry", SAMPLE.split("\n")[line]) if start <= column < end]
+    rows = [scope for (row, start), (token, scope) in scopes("entry", SAMPLE).items() if row == line and start <= column < start + len(token)]
     wanted = WANTED[text, count][1]
-    assert (bool(rows) and rows[0].startswith(wanted)) if wanted else rows == []
+    assert (len(rows) == 1 and rows[0].startswith(wanted)) if wanted else rows == []
 
 
-@pytest.mark.parametrize("file", [*sorted(SPECS.glob("*.entry")), *sorted((SPECS / "arch").glob("*.arch"))], ids=lambda f: f.name)
+@pytest.mark.parametrize("file", [*sorted(SPECS.rglob("*.entry")), *sorted((SPECS / "arch").glob("*.arch"))], ids=lambda f: f.name)
 def test_textmate_reads_shipped_files(file: Path) -> None:
-    """Each item's first word is a declaration; comments and texts are whole."""
-    language = file.suffix[1:]
-    for line in file.read_text().split("\n"):
-        rows = scopes(language, line)
-        word = re.match(r"[a-z_]+", line)
-        if word and not line.startswith("}"):
-            assert rows[0][:2] == (0, word.end()) and rows[0][2].startswith("keyword.declaration"), line
-        if line.startswith("#"):
-            assert [r[:2] for r in rows] == [(0, len(line))]
+    """Each token of the compiler's own lexer has a scope that fits; comments are whole, and there are no others."""
+    language, text = file.suffix[1:], file.read_text()
+    found = scopes(language, text)
+    comments = {at: token for at, (token, scope) in found.items() if scope.startswith("comment.")}
+    _, tokens = tokens_of(language, SourceFile(file.name, text))
+    lines = text.split("\n")
+    for token in tokens:
+        at = ((token.line or 1) - 1, (token.column or 1) - 1)
+        shown, scope = found.get(at, ("", ""))
+        if token.type in ("STRING", "INT"):
+            assert shown == token and scope.startswith({"STRING": "string.quoted.double.", "INT": "constant.numeric."}[token.type]), (token, at)
+        elif token.type == "NAME":
+            assert not scope.startswith(("keyword.declaration.", "keyword.control.entry", "comment.", "string.")), (token, at)
+        elif token[0].isalpha():                # a word of the language; a value that it is given makes it look like a name
+            assert scope.startswith(("keyword.", "storage.type.", "entity.name.function.")) or re.match(r"\s*=", lines[at[0]][at[1] + len(token):]), (token, at)
+    wanted = {}
+    for number, line in enumerate(lines):
+        bare = re.sub(r'"[^"]*"', lambda m: "x" * len(m.group()), line)
+        if "#" in bare:
+            wanted[number, bare.index("#")] = line[bare.index("#"):]
+    assert comments == wanted
 
 
 def test_vim(tmp_path: Path) -> None:
@@ -125,10 +145,45 @@ def test_vim(tmp_path: Path) -> None:
 def test_vscode_files_fit() -> None:
     folder = EDITORS / "vscode"
     package = json.loads((folder / "package.json").read_text())
-    json.loads((folder / "language-configuration.json").read_text())
     for row in package["contributes"]["grammars"]:
         assert json.loads((folder / row["path"]).read_text())["scopeName"] == row["scopeName"]
+    for row in package["contributes"]["languages"]:
+        assert json.loads((folder / row["configuration"]).read_text())["comments"] == {"lineComment": "#"}
     assert {row["id"]: tuple(row["extensions"]) for row in package["contributes"]["languages"]} == {n: e for n, _, e in LANGUAGES.values()}
     assert {row["language"] for row in package["contributes"]["grammars"]} == {n for n, _, _ in LANGUAGES.values()}
-    client = (folder / package["main"]).read_text()
-    assert all(f'language: "{n}"' in client for n, _, _ in LANGUAGES.values()) and '["lsp"]' in client
+
+
+# VS Code and its client library, as far as the extension uses them: what it asks for is said, as JSON.
+HOST = """
+const Module = require("module"), path = require("path"), folder = process.argv[1], chosen = process.argv[2];
+const package = require(path.join(folder, "package.json")), made = [], load = Module._load;
+const get = (section, key) => chosen || package.contributes.configuration.properties[`${section}.${key}`].default;
+class LanguageClient {
+    constructor(...given) { made.push(given); }
+    start() { made.push("start"); return Promise.resolve(); }
+    stop() { made.push("stop"); return Promise.resolve(); }
+}
+const workspace = { getConfiguration: section => ({ get: key => get(section, key) }) };
+const stubs = { "vscode": { workspace }, "vscode-languageclient/node": { LanguageClient } };
+Module._load = (name, ...more) => stubs[name] || load(name, ...more);
+const extension = require(path.join(folder, package.main));
+const early = extension.deactivate();
+const { indentationRules, wordPattern } = require(path.join(folder, package.contributes.languages[0].configuration));
+const tried = ["entry a {", "x { # why", "x {}", "# {", "}", "  }", "a }"].map(line =>
+    [new RegExp(indentationRules.increaseIndentPattern).test(line), new RegExp(indentationRules.decreaseIndentPattern).test(line)]);
+Promise.resolve(extension.activate()).then(() => extension.deactivate()).then(() =>
+    console.log(JSON.stringify({ made, early: early === undefined, tried, words: "let a_1 = 0x2".match(new RegExp(wordPattern, "g")) })));
+"""
+
+
+@pytest.mark.parametrize("chosen", ["", "/opt/my entryc"])
+def test_vscode_extension_starts_the_server(chosen: str) -> None:
+    """In a real Node: it loads, starts `entryc lsp` for both languages, with the command that is set, and stops it."""
+    done = subprocess.run(["node", "-e", HOST, str(EDITORS / "vscode"), chosen], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    said = json.loads(done.stdout)
+    assert said["early"] and said["made"] == [
+        ["entryc", "entryc", {"command": chosen or "entryc", "args": ["lsp"]}, {"documentSelector": [{"language": n} for n, _, _ in LANGUAGES.values()]}],
+        "start", "stop"]
+    assert said["tried"] == [[True, False], [True, False], [False, False], [False, False], [False, True], [False, True], [False, False]]
+    assert said["words"][:2] == ["let", "a_1"]

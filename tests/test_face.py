@@ -6,7 +6,6 @@ import json
 import os
 import queue
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -277,24 +276,94 @@ def test_completion_knows_every_option(name: str, capsys: pytest.CaptureFixture[
         for action in shell.options(parser):
             for option in action.option_strings:
                 assert (option if name != "fish" else option.lstrip("-")) in script, (command, option)
-    if shutil.which(name) and name != "zsh":
-        subprocess.run([name, "-n"], input=script, text=True, check=True)
+    subprocess.run([name, "-n"], input=script, text=True, check=True)
 
 
-def completed(*words: str) -> list[str]:
-    """What bash offers for the last word."""
-    script = f"""source <({sys.executable} -m entryc completion bash)
-COMP_WORDS=(entryc {' '.join(repr(w) for w in words)}); COMP_CWORD={len(words)}; _entryc; printf '%s\\n' "${{COMPREPLY[@]}}"
+# what is typed -> what each shell offers for its last word
+OFFERED = {
+    "entryc bu": ["build"],
+    "entryc ": list(shell.commands(cli._arguments())),
+    "entryc -": ["-h", "--help", "--version"],
+    "entryc check --fi": ["--fix"],
+    "entryc build --pr": ["--prove"],
+    "entryc check --format s": ["sarif"],
+    "entryc check --format=s": ["--format=sarif"],
+    "entryc build --prove ": ["all", "none"],
+    "entryc completion ": ["bash", "fish", "zsh"],
+    "entryc build ": ["a.entry", "b c.entry", "sub"],                   # a file with a blank in its name, and a folder: nothing else
+    "entryc build --prove none sub/": ["sub/y.entry"],
+    "entryc build -q ./a": ["./a.entry"],
+    "entryc fmt a.entry ": ["a.entry", "b c.entry", "sub", "x.arch"],
+    "entryc diff a.entry b": ["b c.entry"],
+    "entryc build -o ": ["sub"],
+    "entryc verify --object notes.txt --object n": ["notes.txt"],
+    "entryc verify --seed ": [],                                        # a number: no file is offered
+    "entryc explain ": [],
+    "entryc lsp ": [],
+    "entryc build nothing": [],
+}
+# A shell at a terminal. Tab puts all that is offered into the line, and Ctrl-P says the line.
+DRIVER = """zmodload zsh/zpty
+zpty shell $1
+zpty -r -m shell said '*READY*'
+for line in "${@:2}"; do zpty -w -n shell "$line"$'\\t\\x10'; done
+zpty -w -n shell $'exit\\r'
+while zpty -r shell said; do :; done
 """
-    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, cwd=SPECS).stdout.split()
+BASH = """PS1=READY
+source ./script
+bind '"\\C-i": insert-completions'
+bind -x '"\\C-p": told'
+told() { eval "words=($READLINE_LINE)"; printf '%s\\t' "${words[@]}"  >> ../told; echo >> ../told; READLINE_LINE= READLINE_POINT=0; }
+cd work
+"""
+ZSH = """PS1= RPS1=
+autoload -Uz compinit
+fpath=($PWD $fpath)
+compinit -u -D
+SOURCE
+cd work
+every() { compstate[insert]=all }
+told() { printf '%s\\t' "${(@Q)${(z)BUFFER}}" >> ../told; echo >> ../told; BUFFER=; comppostfuncs=(every) }
+ready() { zle -D zle-line-init; comppostfuncs=(every); print READY }
+zle -N told
+zle -N zle-line-init ready
+bindkey '^I' complete-word '^P' told
+"""
 
 
-def test_bash_completes() -> None:
-    assert completed("ver") == ["verify"]
-    assert completed("check", "--format", "s") == ["sarif"]
-    assert completed("check", "--fi") == ["--fix"]
-    assert completed("build", "unik") == ["unikernel.entry"]
-    assert completed("completion", "") == ["bash", "zsh", "fish"]
+@pytest.mark.parametrize("how", ["bash", "zsh", "zsh, sourced", "fish"])
+def test_a_shell_completes(how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Real shells, with the script as a user has it, in a folder of specs and other files."""
+    name = how.split(",")[0]
+    for file in ("a.entry", "b c.entry", "notes.txt", "x.arch", "sub/y.entry"):
+        (tmp_path / "work" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "work" / file).write_text("")
+    assert main(["completion", name]) == 0
+    (tmp_path / ("_entryc" if how == "zsh" else "script")).write_text(capsys.readouterr().out)
+    environment = {**os.environ, "HOME": str(tmp_path), "ZDOTDIR": str(tmp_path), "TERM": "vt100"}
+
+    def run(*command: str, folder: str = ".") -> str:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path / folder, env=environment)
+        assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
+        return done.stdout
+
+    got: dict[str, list[str]] = {}
+    if name == "fish":
+        for line in OFFERED:
+            rows = run("fish", "--no-config", "-c", "source ../script; complete -C $argv[1]", line, folder="work").splitlines()
+            got[line] = [row.split("\t")[0] for row in rows]
+    else:
+        (tmp_path / ".zshrc").write_text(ZSH.replace("SOURCE", "source ./script" if "sourced" in how else ""))
+        (tmp_path / "rc").write_text(BASH)
+        run("zsh", "-f", "-c", DRIVER, "driver", "zsh -d -i" if name == "zsh" else "bash --noprofile --rcfile rc -i", *OFFERED)
+        for line, told in zip(OFFERED, (tmp_path / "told").read_text().splitlines(), strict=True):
+            before, last = line.rsplit(" ", 1)
+            words = told.rstrip("\t").split("\t")
+            assert words[:len(before.split())] == before.split(), (line, words)
+            got[line] = [w for w in words[len(before.split()):] if w != last and (w[0] != "-" or last.startswith("-"))]     # zsh: options where no file can be
+    for line, wanted in OFFERED.items():
+        assert sorted(w.rstrip("/=") for w in got[line]) == sorted(wanted), line
 
 
 def test_manual_page(update: bool) -> None:

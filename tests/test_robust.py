@@ -236,6 +236,87 @@ def test_full_disk(builds: tuple[dict[str, bytes], dict[str, bytes]], tmp_path: 
 
 
 @pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB and 64 inodes. The mount is in a namespace of its own, which goes when its only process ends; /proc leads there."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    user = [] if os.geteuid() == 0 else ["--map-root-user"]
+    holder = subprocess.Popen(["unshare", "--mount", "--propagation", "private", *user, "sh", "-c",
+                               'mount -t tmpfs -o size=256k,nr_inodes=64 small "$0" && echo mounted && exec cat', str(place)],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert holder.stdin is not None and holder.stdout is not None
+    try:
+        said = holder.stdout.readline()
+        assert said == "mounted\n", f"this test needs root, or user namespaces: {said}"
+        yield Path(f"/proc/{holder.pid}/root") / place.relative_to("/")
+    finally:
+        holder.stdin.close()
+        holder.wait()
+
+
+def fill(disk: Path, what: str, left: int) -> None:
+    """Leave so many free blocks, or inodes."""
+    (disk / "filler").mkdir()
+    row = os.statvfs(disk)
+    if what == "blocks":
+        (disk / "filler" / "blocks").write_bytes(bytes((row.f_bfree - left) * row.f_frsize))
+        assert os.statvfs(disk).f_bfree == left
+    else:
+        for number in range(row.f_ffree - left):
+            (disk / "filler" / str(number)).touch()
+        assert os.statvfs(disk).f_ffree == left
+
+
+@pytest.mark.parametrize("what", ["blocks", "inodes"])
+def test_a_disk_that_is_full(what: str, builds: tuple[dict[str, bytes], dict[str, bytes]], small_disk: Path, tmp_path: Path,
+                             capsys: pytest.CaptureFixture[str]) -> None:
+    """A real one, with one more block or inode free each time until the build fits: each earlier one leaves the old build whole, and nothing else."""
+    old, new = builds
+    out, spec, command = small_disk / "out", tmp_path / "u.entry", ["build", "-q", "--prove", "none", str(tmp_path / "u.entry"), "-o", str(small_disk / "out")]
+
+    def refused() -> None:
+        assert main(command) == 1
+        said = capsys.readouterr().err
+        assert said.startswith(f"error[E402]: {out} cannot be written: the disk is full\n"), said
+
+    spec.write_text(NEW)
+    fill(small_disk, what, 0)
+    refused()
+    assert not out.exists()
+    for left in range(100):
+        shutil.rmtree(small_disk / "filler")
+        output.write_all(out, texts(old))
+        fill(small_disk, what, left)
+        if left and main(command) == 0:
+            break
+        capsys.readouterr()
+        refused()
+        assert content(out) == old
+    assert left > 4 and content(out) == new
+
+
+@pytest.mark.parametrize("command", [["fmt", "u.entry"], ["build", "-q", "--prove", "none", "u.entry", "-o", "OUT", "--report", "target.json"],
+                                     ["diff", "u.entry", "UNIKERNEL", "-o", "target.json"], ["draw", "u.entry", "--what", "paths", "-o", "target.svg"]],
+                         ids=lambda c: c[0])
+def test_other_files_on_a_full_disk(command: list[str], small_disk: Path, tmp_path: Path) -> None:
+    """What else is written, over a file that is there already: a message, a status, and the old file. Run where the disk is mounted."""
+    (small_disk / "u.entry").write_text(OLD.replace("feature ONE : build", "feature   ONE :   build"))
+    for name in ("target.json", "target.svg"):
+        (small_disk / name).write_text("old\n")
+    before = content(small_disk)
+    fill(small_disk, "blocks", 0)
+    inside = [str(ROOT / "specs" / "unikernel.entry") if word == "UNIKERNEL" else str(tmp_path / "out") if word == "OUT" else word for word in command]
+    done = subprocess.run(["nsenter", "--target", small_disk.parts[2], "--mount", *([] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]),
+                           "sh", "-c", 'cd "$0" && exec "$@"', str(tmp_path / "disk"), sys.executable, "-m", "entryc", *inside],
+                          capture_output=True, text=True, check=False)
+    shutil.rmtree(small_disk / "filler")
+    written = inside[-1] if inside[-1] != str(tmp_path / "out") else "target.json"
+    assert done.returncode == (2 if command[0] == "diff" else 1) and done.stdout == "", done
+    assert f"{written} cannot be written: the disk is full" in done.stderr
+    assert content(small_disk) == before
+
+
+@pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that other users reach."""
     with tempfile.TemporaryDirectory() as name:
@@ -363,6 +444,12 @@ ELSEWHERE = [
 ]
 
 
+# The command after setlocale, as a program does that goes by the locale in all: its numbers, its order of letters, its dates. An unknown locale is an error.
+LOCAL = """import locale, os
+assert locale.setlocale(locale.LC_ALL, "") == os.environ["LC_ALL"] and (locale.localeconv()["decimal_point"] == ",") == os.environ["LC_ALL"].startswith("tr")
+import sys; from entryc.cli import main; sys.exit(main())"""
+
+
 @pytest.mark.parametrize("environment", ELSEWHERE, ids=["Turkish", "ASCII"])
 def test_same_bytes_elsewhere(environment: dict[str, str], tmp_path: Path) -> None:
     """Another checkout, folder, locale, time zone, hash seed, umask: the files are those that are committed, and a comparison says the same."""
@@ -370,9 +457,15 @@ def test_same_bytes_elsewhere(environment: dict[str, str], tmp_path: Path) -> No
     for name in ("compiler", "grammar", "templates", "specs"):
         shutil.copytree(ROOT / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
 
+    if environment["LC_ALL"] != "C":
+        subprocess.run(["localedef", "-i", "tr_TR", "-f", "UTF-8", str(tmp_path / environment["LC_ALL"])], check=True)      # the machine need not have it
+        environment = environment | {"LOCPATH": str(tmp_path)}
+
     def run(where: Path, *arguments: str) -> bytes:
-        done = subprocess.run([sys.executable, "-m", "entryc", *arguments], cwd=where, capture_output=True, check=True, umask=umask,
-                              env={**os.environ, "PYTHONPATH": str(where / "compiler"), **(environment if where == home else {})})
+        how, more = (["-c", LOCAL], environment) if where == home else (["-m", "entryc"], {})
+        done = subprocess.run([sys.executable, *how, *arguments], cwd=where, capture_output=True, check=False, umask=umask,
+                              env={**os.environ, "PYTHONPATH": str(where / "compiler"), **more})
+        assert done.returncode == 0, done.stderr.decode()
         return done.stdout
     umask = 0o077
     name = environment["SPEC"]

@@ -133,13 +133,13 @@ def _tree() -> argparse.ArgumentParser:
 
     commands.add_parser("layout", parents=[shared, version], help="show frames and memory with offsets and sizes")
 
-    completion = commands.add_parser("completion", help="write a script that completes commands and options in a shell")
+    completion = commands.add_parser("completion", help="write a script that completes commands, options and files in a shell")
     completion.add_argument("shell", metavar="SHELL", choices=SHELLS, help="bash, zsh or fish")
     return parser
 
 
 def _format(fmt: argparse.ArgumentParser) -> None:
-    fmt.add_argument("paths", metavar="SPEC", nargs="+", help="files, folders with specs in them, or - to read standard input and write standard output")
+    fmt.add_argument("paths", metavar="PATH", nargs="+", help="files, folders with specs in them, or - to read standard input and write standard output")
     fmt.add_argument("--check", action="store_true", help="write nothing; fail, and name the files that are not formatted")
     fmt.add_argument("--diff", action="store_true", help="write nothing; print what would change")
     fmt.add_argument("--format", choices=tuple(FORMATS), default="text", help="how findings are written (default: text)")

@@ -90,7 +90,8 @@ def write_all(folder: Path, files: dict[str, str], modes: Mapping[str, int] = Ma
             return Written(tuple(changed), tuple(n for n in sorted(files) if n not in changed))
     except OSError as error:
         half = LAST in files and os.path.lexists(folder / JOURNAL) and not os.path.lexists(folder / LAST)
-        message = f"{folder} cannot be written: {_reason(error)}" + (f"; some of its files are new, and it has no {LAST}" if half else "")
+        place = folder / next(iter(files)) if len(files) == 1 else folder
+        message = f"{place} cannot be written: {_reason(error)}" + (f"; some of its files are new, and it has no {LAST}" if half else "")
         raise Findings([Finding("E402", "error", message, help="build again when this is mended" if half else "choose another folder")]) from None
     finally:
         for temporary in pending.values():

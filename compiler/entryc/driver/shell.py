@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .formatter import SUFFIXES
 
 SHELLS = ("bash", "zsh", "fish")
+NAMED = {"SPEC": (".entry",), "OLD NEW": (".entry",), "PATH": SUFFIXES}         # operands: how the files end that they name
 
 
 def commands(parser: argparse.ArgumentParser) -> dict[str, tuple[str, argparse.ArgumentParser]]:
@@ -36,30 +40,52 @@ def _metavar(action: argparse.Action) -> str:
 
 # ---- completion ----
 
+@dataclass(frozen=True)
+class Forms:
+    """How a shell is told what to offer for a value; {} stands for the words, or for the ends of files' names."""
+
+    words: str
+    folders: str
+    files: str
+    named: str                                  # files whose names have one of some ends, and folders
+    between: str                                # what stands between such ends
+    nothing: str
+
+    def of(self, action: argparse.Action) -> str:
+        """By what the value is. For a number, a name or a revision: nothing."""
+        if action.choices:
+            return self.words.format(" ".join(map(str, action.choices)))
+        if action.metavar in NAMED:
+            return self.named.format(self.between.join(NAMED[action.metavar]))
+        return {"DIR": self.folders, "FILE": self.files, "ELF": self.files}.get(str(action.metavar), self.nothing)
+
+
 def completion(parser: argparse.ArgumentParser, shell: str) -> str:
     """A script for a shell. It starts nothing while one types: all that it knows is in it."""
     return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](parser)
 
 
 def _bash(parser: argparse.ArgumentParser) -> str:
+    forms = Forms("compgen -W '{}' -- \"$word\"", "compgen -d -- \"$word\"", "compgen -f -- \"$word\"",
+                  "compgen -d -- \"$word\"; compgen -f -X '!*{}' -- \"$word\"", "' -- \"$word\"; compgen -f -X '!*", ":")
     first = " ".join([*commands(parser), *(s for a in options(parser) for s in a.option_strings)])
     out = ["# entryc for bash: source <(entryc completion bash)", "_entryc() {",
            "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}", "    COMPREPLY=()",
            "    if [ \"$COMP_CWORD\" -eq 1 ]; then",
            f"        mapfile -t COMPREPLY < <(compgen -W '{first}' -- \"$word\")",
-           "        return", "    fi", "    case \"$command $before\" in"]
+           "        return", "    fi",
+           "    if [ \"$word\" = = ]; then word=\"\"; elif [ \"$before\" = = ]; then before=${COMP_WORDS[COMP_CWORD-2]}; fi    # --option=value",
+           "    case \"$command $before\" in"]
     for name, (_, sub) in commands(parser).items():
         for action in options(sub):
             if _takes(action):
-                what = f"-W '{' '.join(map(str, action.choices))}'" if action.choices else "-f"
                 out.append(f"        {' | '.join(chr(39) + f'{name} {s}' + chr(39) for s in action.option_strings)}) "
-                           f"mapfile -t COMPREPLY < <(compgen {what} -- \"$word\"); return ;;")
+                           f"mapfile -t COMPREPLY < <({forms.of(action)}); return ;;")
     out += ["    esac", "    case \"$command:$word\" in"]
     for name, (_, sub) in commands(parser).items():
         words = " ".join(s for a in options(sub) for s in a.option_strings)
         out.append(f"        {name}:-*) mapfile -t COMPREPLY < <(compgen -W '{words}' -- \"$word\") ;;")
-        fixed = [str(c) for a in operands(sub) for c in a.choices or ()]
-        out.append(f"        {name}:*) mapfile -t COMPREPLY < <(compgen " + (f"-W '{' '.join(fixed)}'" if fixed else "-f") + " -- \"$word\") ;;")
+        out += [f"        {name}:*) mapfile -t COMPREPLY < <({forms.of(action)}) ;;" for action in operands(sub)]
     return "\n".join([*out, "    esac", "}", "complete -o filenames -F _entryc entryc", ""])
 
 
@@ -71,36 +97,44 @@ def _zsh(parser: argparse.ArgumentParser) -> str:
     def told(text: str) -> str:
         return _quoted(re.sub(r"([\[\]:\\])", r"\\\1", text.replace("%%", "%").replace("%(default)s", "")))
 
+    forms = Forms("({})", "_files -/", "_files", "_files -g \"*({})(-.)\"", "|", " ")
     out = ["#compdef entryc", "# entryc for zsh: entryc completion zsh > a folder of $fpath/_entryc", "_entryc() {", "    local -a rows",
-           "    if (( CURRENT == 2 )); then", "        rows=("]
+           "    if (( CURRENT == 2 )); then", "        if [[ $PREFIX == -* ]]; then", "            rows=("]
+    out += [f"                '{s}:{told(a.help or '')}'" for a in options(parser) for s in a.option_strings]
+    out += ["            )", "            _describe -o option rows", "            return", "        fi", "        rows=("]
     out += [f"            '{name}:{told(text)}'" for name, (text, _) in commands(parser).items()]
     out += ["        )", "        _describe command rows", "        return", "    fi", "    local command=$words[2]",
             "    shift words; (( CURRENT-- ))", "    case $command in"]
     for name, (_, sub) in commands(parser).items():
         rows = []
         for action in options(sub):
-            value = ""
-            if _takes(action):
-                value = f":{_metavar(action) if not action.choices else 'value'}:" + (f"({' '.join(map(str, action.choices))})" if action.choices else "_files")
-            rows += [f"'{s}[{told(action.help or '')}]{value}'" for s in action.option_strings]
-        fixed = [str(c) for a in operands(sub) for c in a.choices or ()]
-        rows.append(f"'*:value:({' '.join(fixed)})'" if fixed else "'*:file:_files'")
+            value = f":{'value' if action.choices else _metavar(action)}:{forms.of(action)}" if _takes(action) else ""
+            again = "*" if isinstance(action, argparse._AppendAction) else ""
+            rows += [f"'{again}{s}{'=' if value and s.startswith('--') else ''}[{told(action.help or '')}]{value}'" for s in action.option_strings]
+        rows += [f"'{'*' if a.nargs in ('*', '+') else ''}:{a.dest}:{forms.of(a)}'" for a in operands(sub)]
         out += [f"        {name}) _arguments \\", *(f"            {row} \\" for row in rows[:-1]), f"            {rows[-1]} ;;"]
-    return "\n".join([*out, "    esac", "}", "_entryc \"$@\"", ""])
+    return "\n".join([*out, "    esac", "}", "if [[ $funcstack[1] == _entryc ]]; then _entryc \"$@\"; else compdef _entryc entryc; fi", ""])
 
 
 def _fish(parser: argparse.ArgumentParser) -> str:
-    out = ["# entryc for fish: entryc completion fish > ~/.config/fish/completions/entryc.fish", "complete -c entryc -f -n __fish_use_subcommand"]
+    forms = Forms("-x -a '{}'", "-x -a '(__fish_complete_directories (commandline -ct))'", "-r -F", "-x -a '(__entryc_named {})'", " ", "-x")
+
+    def row(here: str, action: argparse.Action) -> str:
+        short = [f"-s {s[1:]}" for s in action.option_strings if not s.startswith("--")]
+        long = [f"-l {s[2:]}" for s in action.option_strings if s.startswith("--")]
+        return " ".join([here, *short, *long, *([forms.of(action)] if _takes(action) else []), f"-d '{_quoted((action.help or '').replace('%%', '%'))}'"])
+
+    out = ["# entryc for fish: entryc completion fish > ~/.config/fish/completions/entryc.fish",
+           "function __entryc_command", "    set -l words (commandline -opc)", "    test \"$words[2]\" = \"$argv[1]\"", "end",
+           "function __entryc_named", "    set -l ends (string join '|' / (string escape --style=regex -- $argv))",
+           "    __fish_complete_path (commandline -ct) | string match -r '^[^\\t]*(?:'$ends')(?:\\t.*)?$'", "end",
+           "complete -c entryc -f"]
+    out += [row("complete -c entryc -n '__entryc_command \"\"'", a) for a in options(parser)]
     for name, (text, sub) in commands(parser).items():
-        out.append(f"complete -c entryc -n __fish_use_subcommand -a {name} -d '{_quoted(text)}'")
-        here = f"complete -c entryc -n '__fish_seen_subcommand_from {name}'"
-        for action in options(sub):
-            short = [f"-s {s[1:]}" for s in action.option_strings if not s.startswith("--")]
-            long = [f"-l {s[2:]}" for s in action.option_strings if s.startswith("--")]
-            value = [f"-x -a '{' '.join(map(str, action.choices))}'"] if action.choices else ["-r -F"] if _takes(action) else []
-            out.append(" ".join([here, *short, *long, *value, f"-d '{_quoted((action.help or '').replace('%%', '%'))}'"]))
-        fixed = [str(c) for a in operands(sub) for c in a.choices or ()]
-        out.append(f"{here} -f -a '{' '.join(fixed)}'" if fixed else f"{here} -F")
+        out.append(f"complete -c entryc -n '__entryc_command \"\"' -a {name} -d '{_quoted(text)}'")
+        here = f"complete -c entryc -n '__entryc_command {name}'"
+        out += [row(here, action) for action in options(sub)]
+        out += [f"{here} {forms.of(action)}" for action in operands(sub) if forms.of(action) != forms.nothing]
     return "\n".join([*out, ""])
 
 

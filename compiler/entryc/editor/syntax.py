@@ -33,6 +33,11 @@ class Words:
     def all(self) -> frozenset[str]:
         return frozenset((*self.items, *self.steps, *self.conditions, *self.types, *self.others))
 
+    @property
+    def nested(self) -> tuple[str, ...]:
+        """Words that start an item and nothing else: they do so inside of a condition's braces, too. A language without steps has no such braces."""
+        return tuple(w for w in self.items if w not in self.steps and w not in self.others) if self.steps else ()
+
 
 def words_of(language: str) -> Words:
     """The words of a grammar in groups. What starts a statement and stands inside of others, too, is in two."""
@@ -62,8 +67,8 @@ def vim_syntax(language: str) -> str:
     name, title, _ = LANGUAGES[language]
     words = words_of(language)
 
-    def word(group: str, names: tuple[str, ...], start: str) -> list[str]:
-        return [rf"syntax match {name}{group} /\v{start}<%({'|'.join(names[i:i + 12])})>%(\s*%(\=|[.]))@!/" for i in range(0, len(names), 12)]
+    def word(group: str, names: tuple[str, ...], start: str, not_before: str = ".") -> list[str]:
+        return [rf"syntax match {name}{group} /\v{start}<%({'|'.join(names[i:i + 12])})>%(\s*%(\=|[{not_before}]))@!/" for i in range(0, len(names), 12)]
 
     free = r"[.]@1<!"                           # not a part of a dotted name
     rows = [f'" Vim syntax file: {title}. {MADE}', 'if exists("b:current_syntax")', "  finish", "endif", "",
@@ -73,6 +78,7 @@ def vim_syntax(language: str) -> str:
             rf"syntax match {name}Name /\<[A-Za-z_][A-Za-z0-9_]*\%(\.[A-Za-z_][A-Za-z0-9_]*\)\+/ contains={name}Constant",
             *word("Word", words.others, free), *word("Type", words.types, free), *word("Condition", words.conditions, free),
             *word("Step", words.steps, r"%(^\s+|[;{]\s*)\zs"), *word("Item", words.items, r"%(^|;\s*)\zs"),
+            *word("Item", words.nested, r"%(^\s+|\{\s*)\zs", ".:"),
             f'syntax region {name}Text start=/"/ end=/"/ oneline', rf"syntax match {name}Comment /#.*/ contains=@Spell,{name}Todo",
             f"syntax keyword {name}Todo TODO FIXME XXX contained", "syntax sync minlines=200", ""]
     links = {"Comment": "Comment", "Todo": "Todo", "Text": "String", "Number": "Number", "Constant": "Constant", "Operator": "Operator",
@@ -107,14 +113,16 @@ def textmate(language: str) -> str:
     alone = r"(?![A-Za-z0-9_])(?!\s*(?:=(?!=)|\.(?!\.)))"
     free = r"(?<![A-Za-z0-9_.])"
     declaring = tuple(w for w in words.items if w not in words.steps)
+    inside = rf"|(?:^\s+|(?<=\{{))\s*({either(words.nested)})(?!\s*:)" if words.nested else ""
+    groups = 4 if inside else 3                 # the last is the item's name
     steps: list[dict[str, object]] = [{"match": rf"(?:^\s+|(?<=[;{{]))\s*({either(words.steps)}){alone}",
                                        "captures": {"1": {"name": f"keyword.control.{name}"}}}] if words.steps else []
     patterns: list[dict[str, object]] = [
         {"name": f"comment.line.number-sign.{name}", "match": "#.*$"},
         {"name": f"string.quoted.double.{name}", "match": r'"[^"\n]*"'},
-        {"match": rf"(?:^({either(words.items)})|(?<=;)\s*({either(declaring)})){alone}(?:\s+([A-Za-z_][A-Za-z0-9_]*))?",
-         "captures": {"1": {"name": f"keyword.declaration.{name}"}, "2": {"name": f"keyword.declaration.{name}"},
-                      "3": {"name": f"entity.name.function.{name}"}}},
+        {"match": rf"(?:^({either(words.items)})|(?<=;)\s*({either(declaring)}){inside}){alone}(?:\s+([A-Za-z_][A-Za-z0-9_]*))?",
+         "captures": {**{str(n): {"name": f"keyword.declaration.{name}"} for n in range(1, groups)},
+                      str(groups): {"name": f"entity.name.function.{name}"}}},
         *steps,
         {"name": f"constant.numeric.{name}", "match": r"(?<![A-Za-z0-9_])(?:0x[0-9A-Fa-f_]+|[0-9][0-9_]*)(?![A-Za-z0-9_])"},
         {"name": f"variable.other.member.{name}", "match": rf"{free}[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+"},

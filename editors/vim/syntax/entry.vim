@@ -23,6 +23,9 @@ syntax match entryItem /\v%(^|;\s*)\zs<%(after|arch|assume|boundary|bracket|choo
 syntax match entryItem /\v%(^|;\s*)\zs<%(feature|flags|frame|handler|hook|kind|landing|language|license|memory|method|op)>%(\s*%(\=|[.]))@!/
 syntax match entryItem /\v%(^|;\s*)\zs<%(path|region|routine|setup|shadow_stacks|stack|state|symbol|syscalls|target|use|vectors)>%(\s*%(\=|[.]))@!/
 syntax match entryItem /\v%(^|;\s*)\zs<%(version|window|work)>%(\s*%(\=|[.]))@!/
+syntax match entryItem /\v%(^\s+|\{\s*)\zs<%(after|arch|assume|boundary|bracket|code|configuration|const|decisions|entry|feature|flags)>%(\s*%(\=|[.:]))@!/
+syntax match entryItem /\v%(^\s+|\{\s*)\zs<%(frame|handler|hook|kind|landing|language|license|memory|op|path|region|routine)>%(\s*%(\=|[.:]))@!/
+syntax match entryItem /\v%(^\s+|\{\s*)\zs<%(setup|shadow_stacks|state|symbol|target|use|vectors|version|window)>%(\s*%(\=|[.:]))@!/
 syntax region entryText start=/"/ end=/"/ oneline
 syntax match entryComment /#.*/ contains=@Spell,entryTodo
 syntax keyword entryTodo TODO FIXME XXX contained
