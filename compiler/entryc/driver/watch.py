@@ -61,9 +61,9 @@ def watch(path: Path, run: Callable[[], int]) -> int:
         files = sources(path)
         stamps, content = _stamps(files), _content(files)
         count = run()
-        print(f"[{time.strftime('%H:%M:%S')}] {path}: {'no error' if not count else f'{count} error{chr(115) * (count > 1)}'}; "
-              f"watching {len(files)} file{'s' * (len(files) > 1)}", flush=True)
-        sys.stderr.flush()
+        said = "no error" if not count else "1 error" if count == 1 else f"{count} errors"
+        sys.stdout.flush()
+        print(f"[{time.strftime('%H:%M:%S')}] {path}: {said}; watching {len(files)} file{'s' * (len(files) > 1)}", file=sys.stderr, flush=True)
         while True:
             now = _stamps(files)
             if now != stamps:

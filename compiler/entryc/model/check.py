@@ -364,10 +364,11 @@ def _tables(spec: Spec, collector: Collector) -> None:
     """A vector table in memory has no empty slot."""
     used = {p.event.name for p in spec.of_kind("entry") if p.event is not None}
     tables = [e for e in spec.arch.events.values() if e.found[0] == "table"]
-    if any(e.name in used for e in tables):
+    rows = [p for p in spec.of_kind("entry") if p.event in tables]
+    if rows:
         for event in tables:
             if event.name not in used:
-                collector.error("E298", f"the vector table has no entry for event '{event.name}'", _start(spec), f"add: entry … on {event.name} …")
+                collector.error("E298", f"the vector table has no entry for event '{event.name}'", rows[-1].span, f"add: entry … on {event.name} …")
 
 
 def _reached(spec: Spec, collector: Collector) -> None:

@@ -14,7 +14,7 @@ from lark import Token
 
 from .columns import aligned
 from .finding import Finding, Findings
-from .parse import parse, tokens_of
+from .parse import tokens_of
 from .text import SourceFile, Span, source_text
 
 PIECES = re.compile(r"[;\n]|#[^\n]*")
@@ -42,10 +42,15 @@ def formatted(text: str, name: str) -> str:
     file = SourceFile(name, source_text(text))
     tree, tokens = tokens_of(language, file)
     out = "\n".join(aligned(_Lines(tokens).all())) + "\n"
-    if parse(language, SourceFile(name, out)) != tree:
+    again, written = tokens_of(language, SourceFile(name, out))
+    if again != tree or _comments(written) != _comments(tokens):
         raise Findings([Finding("E009", "error", f"{name} would mean something else after formatting: it was left as it is",
                                 Span(file, 1, 1, 1, 2), "this is a mistake of entryc: please report it with the text")])
     return out
+
+
+def _comments(tokens: list[Token]) -> list[str]:
+    return [comment.rstrip() for token in tokens if "#" in token for comment in re.findall(r"#[^\n]*", token)]
 
 
 def changes(text: str, name: str) -> list[tuple[int, int, str]]:
