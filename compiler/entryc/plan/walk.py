@@ -68,7 +68,11 @@ class Walker(Arms):
             return Piece(path.name, [], None, start)
         self.close_windows()
         if self.ended is None and path.called and path.steps:
-            self.gives_back(path.steps[-1])
+            try:
+                self.gives_back(path.steps[-1])
+            except NoForm as problem:
+                self.error("E312", str(problem), path.steps[-1].span)
+                self.ended = ""
         if self.ended is None:
             self.error("E310", "the path has no end", path.span, "end it with exit, goto, jump or return")
         return Piece(path.name, self.lines, self.ended or None, start, self.transfers, self.pieces, end=self.end)
