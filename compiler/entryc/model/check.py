@@ -13,7 +13,7 @@ from .steps import Assert, Call, ExitTo, Goto, Jump, Label, Room, Save, Through,
 
 def check(spec: Spec, collector: Collector) -> None:
     """Run every rule."""
-    for rule in (_entries, _frames, _events, _saved, _setup, _choices, _clauses, _works, _handlers, _calls, _symbols, _tables, _reached, _described,
+    for rule in (_entries, _frames, _events, _saved, _setup, _choices, _clauses, _works, _called, _handlers, _calls, _symbols, _tables, _reached, _described,
                  _struck, _raised, _loaded):
         rule(spec, collector)
 
@@ -218,9 +218,16 @@ def never(expr: Expr) -> str | None:
     return None
 
 
+def _called(spec: Spec, collector: Collector) -> None:
+    """Every system call table is used by a handler, in a spec that has any."""
+    called = {s.subject for h in spec.handlers.values() for s in _flat(h.steps) if s.verb == "syscalls"}
+    for table in spec.tables.values():
+        if table.name not in called and spec.handlers:
+            collector.error("E286", f"no handler makes the system calls of '{table.name}'", table.span, f"add to a handler: syscalls {table.name}")
+
+
 def _works(spec: Spec, collector: Collector) -> None:
     handled: dict[str, set[str]] = {name: set() for name in spec.flag_sets}
-    """Flags, exit work and system call tables: each is used, each flag handled once."""
     used = {s.subject for h in spec.handlers.values() for s in _flat(h.steps) if s.verb == "work"}
     for work in spec.works.values():
         seen: dict[str, Span] = {}
@@ -232,10 +239,6 @@ def _works(spec: Spec, collector: Collector) -> None:
                 handled[work.flags].add(flag)
         if work.name not in used and spec.handlers:
             collector.error("E286", f"exit work '{work.name}' is never run", work.span, f"add to a handler: work {work.name}")
-    called = {s.subject for h in spec.handlers.values() for s in _flat(h.steps) if s.verb == "syscalls"}
-    for table in spec.tables.values():
-        if table.name not in called and spec.handlers:
-            collector.error("E286", f"no handler makes the system calls of '{table.name}'", table.span, f"add to a handler: syscalls {table.name}")
     for flags, names in spec.flag_sets.items():
         if not any(w.flags == flags for w in spec.works.values()):
             continue
