@@ -110,7 +110,7 @@ class Grammar:
             return '"' + chance.choice(HOSTILE).replace('"', "").replace("\n", "") + '"'
         if name == "_SEP":
             return chance.choice((";", "\n"))
-        fixed = {"_COMMA": ",", "_LB": "{", "_RB": "}", "TYPE": "u32", "BY_ADDRESS": "by address", "CLEARS": "clears first"}
+        fixed = {"_COMMA": ",", "_LB": "{", "_RB": "}", "TYPE": "u32", "BY_ADDRESS": "by address", "BY_REFUSAL": "by refusal", "CLEARS": "clears first"}
         if name in fixed:
             return fixed[name]
         value = str(self.terminals[name].value)

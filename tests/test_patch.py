@@ -193,10 +193,42 @@ def test_text_of_an_older_kernel(older: Path) -> None:
     assert run(older, "--apply") == 0
     text = (older / ASSEMBLY).read_text().partition("SYM_CODE_START(entry_SYSCALL_64)\n")[2].partition("SYM_CODE_END(entry_SYSCALL_64)\n")[0]
     for part in ("PER_CPU_VAR(cpu_current_top_of_stack), %rsp", "UNWIND_HINT_EMPTY", "#ifdef CONFIG_PAGE_TABLE_ISOLATION",
-                 "SWITCH_TO_USER_CR3_STACK scratch_reg=%rdi", "\ttestb\t%al, %al"):
+                 "SWITCH_TO_USER_CR3_STACK scratch_reg=%rdi", "\ttestl\t%eax, %eax"):
         assert part in text
     assert "cmp" not in text and "pcpu_hot" not in text and "END_OF_STACK" not in text
     assert "return_32" not in (older / C).read_text() and "RETURN_32" not in (older / "arch/x86/entry/return_count.h").read_text()
+
+
+VALUE = "return regs->flags & (X86_EFLAGS_RF | X86_EFLAGS_TF);"
+
+
+SYSRET = "parts/x86_64-sysret-6.12.entry"
+
+
+@pytest.mark.parametrize(("file", "old", "new", "as_value"), (
+    (SYSRET, "SYSRET takes ip from cx", "ip is in cx", True),
+    ("x86_64.entry", "choose u32 return_64", "choose u8 return_64", False),             # RF lies above
+    (SYSRET, "when regs.flags & (RF | TF) == 0", "when regs.flags & (RF | TF) <= 1", False),
+    (SYSRET, "when regs.flags & (RF | TF) == 0", "when regs.flags & regs.ax == 0", False),
+))
+def test_the_last_clause_is_the_answer(file: str, old: str, new: str, as_value: bool, older: Path, tmp_path: Path) -> None:
+    """What is left of a test is handed back as it is, where no bit of it gets lost; else 0 or 1. Counted or not, it is the same."""
+    folder = copied(tmp_path)
+    edited(folder, file, lambda text: text.replace(old, new, 1))
+    assert main(["patch", str(folder / "x86_64.entry"), "--tree", str(older), "-o", str(tmp_path / "x.mbox"), "--from", PERSON]) == 0
+    first, counted, _ = (tmp_path / "x.mbox").read_text().split("\nSubject: ")[1:]
+    for text in (first, counted):
+        assert (VALUE in text) == as_value and (re.search(r"\n[ +]\treturn 0;\n[ +]\n[ +]refused:\n", text) is None) == as_value
+    both = "+\tif (unlikely(" + VALUE[7:-1] + "))\n+\t\tcount_return(RETURN_64_RF_OR_TF);\n+\telse\n+\t\tcount_return(RETURN_64_SYSRET);\n+\n"
+    assert (both in counted) == as_value
+
+
+def test_long_alternatives(older: Path) -> None:
+    """More than one line where one would be too long, and nothing to fill up with: both texts are of the same length, and an arm starts in its alternative."""
+    assert run(older, "--apply") == 0
+    text = (older / ASSEMBLY).read_text()
+    assert '\tALTERNATIVE "movq 0(%rsp), %rdi; movq 5*8(%rsp), %rsp", \\\n\t\t"movq 0(%rsp), %rdi; movq 8(%rsp), %rsp", X86_FEATURE_PTI\n' in text
+    assert '\tALTERNATIVE "jmp .Lentry_SYSCALL_64_no_pti", "movq %rsp, %rdi", X86_FEATURE_PTI\n' in text
 
 
 @pytest.mark.parametrize(("steps", "code"), (("gs = kernel; gs_spec = fenced", "E370"), ("gs = kernel", "E331")))

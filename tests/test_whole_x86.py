@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -206,6 +207,32 @@ def test_methods_by_address(tmp_path: Path) -> None:
     assert not refuted(verdicts(spec, image_of(spec, code, "base"), "base", "syscall_64"))
     changed = image_of(spec, code, "base", lambda rows: ["jmpq *%rbx" if r == "jmpq *%rax" else r for r in rows])
     assert refuted(verdicts(spec, changed, "base", "syscall_64"))
+
+
+def replaced(old: str, new: str) -> Callable[[list[str]], list[str]]:
+    """A change of the one line that is so."""
+    def change(rows: list[str]) -> list[str]:
+        assert rows.count(old) == 1
+        return [new if row == old else row for row in rows]
+    return change
+
+
+@pytest.mark.parametrize(("bits", "test"), [(None, "testb %al, %al"), (32, "testl %eax, %eax")])
+def test_methods_by_refusal(bits: int | None, test: str, tmp_path: Path) -> None:
+    """C that exists gives 0 for the first method, and any other number of so many bits for the fallback: all of them are tested."""
+    (tmp_path / "case.entry").write_text(SPEC.read_text())
+    spec = load_spec(tmp_path / "case.entry")
+    spec.choices["return_64"] = replace(spec.choices["return_64"], bits=bits, by_refusal=True)
+    code = plan_spec(spec)
+    lines = flat_lines(spec, code, spec.configurations["base"])
+    at = lines.index(test)
+    branch = lines[at + 1]
+    assert branch.startswith("jnz ")
+    found = verdicts(spec, image_of(spec, code, "base"), "base", "syscall_64")
+    assert not refuted(found) and {"sysret", "iret"} <= {word for v in found for word in v.claim.text.split()}
+    narrower = {"testl %eax, %eax": "testb %al, %al", "testb %al, %al": "testb $1, %al"}[test]
+    for change in (replaced(branch, branch.replace("jnz", "jz")), lambda rows: [narrower if i == at else row for i, row in enumerate(rows)]):
+        assert refuted(verdicts(spec, image_of(spec, code, "base", change), "base", "syscall_64"))
 
 
 @pytest.mark.parametrize(("change", "expected"), [

@@ -115,6 +115,8 @@ def _of_spec(spec: Spec, meaning: Meaning) -> list[str]:
         return [f"by `{method.exit}`", "\n".join(f"- `{show(c.condition)}`" + (f": {c.reason}" if c.reason else "") for c in method.clauses)]
     if meaning.kind == "choice" and name in spec.choices:
         choice = spec.choices[name]
+        if choice.by_refusal:
+            return [f"C returns 0 for `{choice.methods[0]}`, anything else for `{choice.methods[1]}`"]
         return ["C returns " + ("an address" if choice.by_address else ", ".join(f"{choice.index(m)} for `{m}`" for m in choice.methods))]
     if meaning.kind == "hook" and name in spec.hooks:
         hook = spec.hooks[name]

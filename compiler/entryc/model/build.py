@@ -266,7 +266,12 @@ class _Builder:
             self.context.known(self.spec.methods, method, span, "method")
         if len(set(methods)) != len(methods):
             self.context.error("E215", f"choice '{name}' names a method twice", span)
-        self.spec.choices[name] = Choice(name, tuple(methods), span, bool(tokens(node, "BY_ADDRESS")), int(width[1:]) if width else None)
+        refusal = bool(tokens(node, "BY_REFUSAL"))
+        if refusal and (self.spec.target == "bare" or len(methods) != 2):
+            self.context.error("E215", f"choice '{name}' cannot be given by refusal", span,
+                               "C that exists says whether it refuses the first of two methods; generated C gives the index")
+            refusal = False
+        self.spec.choices[name] = Choice(name, tuple(methods), span, bool(tokens(node, "BY_ADDRESS")), int(width[1:]) if width else None, refusal)
 
     def _facts(self, node: Node, special: tuple[str, ...] = ()) -> tuple[StateNeed, ...]:
         """`subject = value, …` with the guard of the whole row. `special`: words allowed besides a state's values."""

@@ -7,7 +7,7 @@ from ..source.finding import Collector
 from ..source.text import Span
 from .expr import Binary, Expr, FrameRef, Num, Reg, SetupRef, SlotRef, constant, evaluate, is_constant, show, walk
 from .names import near
-from .spec import CStep, Frame, Handler, Path, Spec
+from .spec import Choice, CStep, Frame, Handler, Path, Spec
 from .steps import Assert, Call, ExitTo, Goto, Jump, Label, Room, Save, Through, flat_steps
 
 
@@ -178,9 +178,18 @@ def _choices(spec: Spec, collector: Collector) -> None:
                 if found is not None:
                     collector.error("E308", f"choice '{choice.name}' gives an address to jump to, and {what}", choice.span,
                                     "let C return the index of the method: leave out 'by address'")
+        like = spec.choice_among(tuple(spec.methods[m].exit for m in choice.methods))
+        if like is not None and _given(spec, like) != _given(spec, choice):
+            collector.error("E215", f"choice '{choice.name}' picks among the exits of choice '{like.name}', and C gives it in another way", choice.span,
+                            "the same for both: by address, by refusal, or the index")
         for method in (*others, last):
             if spec.paths[method.exit].origin != "user":
                 collector.error("E283", f"method '{method.name}' returns to the kernel: '{method.exit}' is an exit to kernel", method.span)
+
+
+def _given(spec: Spec, choice: Choice) -> tuple[bool, int]:
+    """How C gives a choice: whether by address, and how many bits may refuse."""
+    return choice.by_address, spec.result_bits(choice.name) if choice.by_refusal else 0
 
 
 def _clauses(spec: Spec, collector: Collector) -> None:

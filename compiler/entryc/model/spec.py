@@ -214,13 +214,17 @@ class Method:
 
 @dataclass(frozen=True)
 class Choice:
-    """choose NAME among A, B: tried in order; the last is the fallback and has no clause. C gives an index, or the address of the exit path."""
+    """choose NAME among A, B: tried in order; the last is the fallback and has no clause. C gives an index, or the address of the exit path.
+
+    `by_refusal`: C that exists gives 0 for the first of two, and anything else for the fallback.
+    """
 
     name: str
     methods: tuple[str, ...]
     span: Span
     by_address: bool = False
     bits: int | None = field(default=None, metadata=LATER)      # of the index that C gives; None: as the CPU's C has it
+    by_refusal: bool = field(default=False, metadata=LATER)
 
     def index(self, method: str) -> int:
         """The number that C returns for a method: 0 is the fallback."""
@@ -436,6 +440,10 @@ class Spec:
                 if isinstance(step, Call) and step.move is not None:
                     out.setdefault(step.callee, step)
         return out
+
+    def choice_among(self, exits: tuple[str, ...]) -> Choice | None:
+        """A choice that picks among these exits, in this order: all that do are given in the same way."""
+        return next((c for c in self.choices.values() if tuple(self.methods[m].exit for m in c.methods) == exits), None)
 
     def result_bits(self, choice: str | None) -> int:
         """The width of what a C function returns that makes a choice."""

@@ -26,6 +26,18 @@ class Feature:
 
 
 @dataclass(frozen=True)
+class Given:
+    """C of a function that makes a choice: what stands above it, its head, what it says when the first method is taken, and when it is refused."""
+
+    comment: str
+    head: str
+    taken: str
+    refused: str
+    end: list[str]                              # lines before its last brace
+    answer: str = ""                            # what it says where a value is the answer itself
+
+
+@dataclass(frozen=True)
 class Dialect:
     """The texts of one kernel on one CPU: templates/TARGET/CPU.toml."""
 
@@ -36,7 +48,8 @@ class Dialect:
     forms: Mapping[str, Mapping[str, str]]      # form -> text, cell (the operand that is a word of memory)
     cells: Mapping[str, str]
     constants: Mapping[str, str]
-    c: Mapping[str, str]                        # C around a choice
+    c: Mapping[str, str]                        # C around choices
+    given: Mapping[str, Given]                  # how C gives a choice: "index" or "refusal"
     parameters: Mapping[str, str]               # choice -> what it is given beside the frame
     clauses: Mapping[str, str]                  # METHOD.CLAUSE -> what C asks instead, which implies it
     unless: Mapping[str, tuple[Mapping[str, str], ...]]         # method -> when the kernel never takes it, whatever the frame
@@ -61,7 +74,8 @@ def load_dialect(spec: Spec) -> Dialect | None:
         data[table] = {**data[table], **rows}
     features = {name: Feature(row.get("name", ""), row.get("option", "")) for name, row in data["features"].items()}
     return Dialect(data["lines"], data["hints"], data["landing"], features, data["forms"], data["cells"], data["constants"],
-                   {k: v for k, v in data["c"].items() if isinstance(v, str)}, data["c"].get("parameter", {}), data.get("clauses", {}),
+                   {k: v for k, v in data["c"].items() if isinstance(v, str)}, {how: Given(**data["c"][how]) for how in ("index", "refusal")},
+                   data["c"].get("parameter", {}), data.get("clauses", {}),
                    {name: tuple(rows) for name, rows in data.get("unless", {}).items()},
                    tuple(data["count"]["branches"]), data["ops"], data.get("jumps", {}), data.get("slots", {}), data.get("symbols", {}))
 

@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Collection
 
 from ..emit.c_text import OPERATORS, comment
-from ..model.expr import FLIPPED, Binary, Cast, Expr, HookCall, Num, SlotRef, Unary, show
-from ..model.spec import Choice, Clause, Frame, Spec
-from .dialect import Dialect
+from ..model.expr import FLIPPED, Binary, Cast, Expr, HookCall, Num, SlotRef, Unary, constant, is_constant, show
+from ..model.spec import Choice, Clause, Frame, Method, Spec
+from .dialect import Dialect, Given
 from .tree import refused
 
 WIDTH = 80
@@ -23,18 +23,35 @@ class KernelC:
     def choice(self, choice: Choice, frame: Frame, counted: bool) -> list[str]:
         """A function that says whether the first of two methods can be taken."""
         method = self.spec.methods[choice.methods[0]]
-        texts = self.dialect.c
-        out = self.remark(texts["choice_comment"].format(method=method.name.upper(), other=choice.methods[1].upper()), 0)
+        texts = self.texts(choice)
+        out = self.remark(texts.comment.format(method=method.name.upper(), other=choice.methods[1].upper()), 0)
         given = [f"const {frame.c_name} *{frame.name}", *([self.dialect.parameters[choice.name]] if choice.name in self.dialect.parameters else [])]
-        out += [texts["choice_head"].format(name=choice.name, parameters=", ".join(given)), "{"]
+        out += [texts.head.format(name=choice.name, parameters=", ".join(given)), "{"]
         for row in self.dialect.unless.get(method.name, ()):
-            out += [*self.remark(row["reason"], 1), f"\tif ({row['condition']})", *self.refuse(choice, row["name"], counted), ""]
-        for clause in method.clauses:
+            out += [*self.remark(row["reason"], 1), *self.unless(row["condition"], choice, row["name"], counted), ""]
+        answer = self.answer(choice, method)
+        for clause in method.clauses[:-1] if answer else method.clauses:
             test = self.dialect.clauses.get(f"{method.name}.{clause.name}") or self.refusing(clause)
-            out += [*(self.remark(clause.reason, 1) if clause.reason else []), f"\tif ({texts['unlikely'].format(condition=test)})",
-                    *self.refuse(choice, clause.name, counted), ""]
-        out += [*([f"\t{self.counted(choice, method.name)}"] if counted else []), "\treturn true;", "}"]
-        return self.braced(out)
+            out += [*self.remark(clause.reason, 1), *self.unless(self.unlikely(test), choice, clause.name, counted), ""]
+        taken = self.counted(choice, method.name)
+        if not answer:
+            return [*out, *([f"\t{taken}"] if counted else []), "\t" + texts.taken, *texts.end, "}"]
+        last = method.clauses[-1]
+        out += self.remark(last.reason, 1)
+        if counted:
+            out += [f"\tif ({self.unlikely(answer)})", f"\t\t{self.counted(choice, last.name)}", "\telse", f"\t\t{taken}", ""]
+        return [*out, "\t" + texts.answer.format(value=answer), *texts.end, "}"]
+
+    def texts(self, choice: Choice) -> Given:
+        return self.dialect.given["refusal" if choice.by_refusal else "index"]
+
+    def answer(self, choice: Choice, method: Method) -> str:
+        """The value that says by itself whether the last clause refuses, where C may give that; "": there is none."""
+        refusing = self.refused_by(method.clauses[-1])
+        mask = refusing.b if isinstance(refusing, Binary) and refusing.op == "band" else None
+        fits = mask is not None and is_constant(mask) and 0 <= constant(mask) < 1 << self.spec.result_bits(choice.name)
+        own = f"{method.name}.{method.clauses[-1].name}" in self.dialect.clauses
+        return self.text(refusing) if choice.by_refusal and fits and not own else ""
 
     def call(self, choice: Choice, frame: Frame) -> str:
         """The statement that calls it."""
@@ -54,36 +71,35 @@ class KernelC:
                 out.append((choice, name, f"{choice.name} {choice.methods[1]} {name}"))
         return [{"name": f"{choice.name.upper()}_{name.upper()}", "text": text} for choice, name, text in out]
 
-    def refuse(self, choice: Choice, name: str, counted: bool) -> list[str]:
-        return [*([f"\t\t{self.counted(choice, name)}"] if counted else []), "\t\treturn false;"]
+    def unless(self, condition: str, choice: Choice, name: str, counted: bool) -> list[str]:
+        """A test that refuses: with braces around a body of more than one line."""
+        refused = self.texts(choice).refused
+        if not counted:
+            return [f"\tif ({condition})", f"\t\t{refused}"]
+        return [f"\tif ({condition}) {{", f"\t\t{self.counted(choice, name)}", f"\t\t{refused}", "\t}"]
 
-    def braced(self, lines: list[str]) -> list[str]:
-        """Braces around bodies of more than one line."""
-        out: list[str] = []
-        for index, line in enumerate(lines):
-            if line.startswith("\tif (") and lines[index + 2].startswith("\t\t"):
-                out.append(line + " {")
-            elif line == "\t\treturn false;" and lines[index - 1].startswith("\t\t"):
-                out += [line, "\t}"]
-            else:
-                out.append(line)
-        return out
+    def unlikely(self, condition: str) -> str:
+        return self.dialect.c["unlikely"].format(condition=condition)
 
     def remark(self, text: str, depth: int) -> list[str]:
         indent = "\t" * depth
+        if not text:
+            return []
         if len(text) + 6 + 8 * depth <= WIDTH:
             return [f"{indent}/* {comment(text)} */"]
         return [f"{indent}/*", *(f"{indent} * {part}" for part in textwrap.wrap(comment(text), WIDTH - 8 * depth - 3)), f"{indent} */"]
 
     def refusing(self, clause: Clause) -> str:
         """What is so when the clause is not."""
+        return self.text(self.refused_by(clause))
+
+    def refused_by(self, clause: Clause) -> Expr:
+        """The condition turned round; what is not zero, where that is it."""
         condition = clause.condition
         if isinstance(condition, Binary) and condition.op in FLIPPED:
             flipped = Binary(FLIPPED[condition.op], condition.a, condition.b)
-            if flipped.op == "ne" and condition.b == Num(0):
-                return self.text(condition.a)
-            return self.text(flipped)
-        return f"!({self.text(condition)})"
+            return condition.a if flipped.op == "ne" and condition.b == Num(0) else flipped
+        return Unary("not", condition)
 
     def text(self, expr: Expr) -> str:
         if isinstance(expr, Num):

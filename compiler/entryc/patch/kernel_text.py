@@ -146,10 +146,13 @@ class KernelText:
             guard, run = runs[index]
             other = runs[index + 1] if index + 1 < len(runs) else None
             if other is not None and len(guard) == 1 and other[0] == frozenset((f, not on) for f, on in guard):
-                if self.is_short(run) and self.is_short(other[1]):
+                end = run if self.is_short(run) else run[-len(other[1]):]
+                if self.is_short(end) and self.is_short(other[1]):              # what comes before the end is jumped over
+                    if run[:-len(end)]:
+                        out += self.run(name, guard, run[:-len(end)])
                     (feature, wanted), = guard
-                    on, off = (self.quoted(rows) for rows in ((run, other[1]) if wanted else (other[1], run)))
-                    out.append("\t" + self.dialect.lines["alternative"].format(off=off, on=on, feature=self.dialect.features[feature].name))
+                    on, off = (self.quoted(rows) for rows in ((end, other[1]) if wanted else (other[1], end)))
+                    out += self.alternative(off, on, self.dialect.features[feature].name)
                     index += 2
                     continue
                 out += self.arms(name, *(run, other[1]) if next(iter(guard))[1] else (other[1], run), feature=next(iter(guard))[0])
@@ -164,13 +167,19 @@ class KernelText:
         row = self.dialect.features[feature]
         arm = f".L{name}_{feature.lower()}"
         told = self.told
-        jump = "\t" + self.dialect.lines["alternative"].format(off="", on=self.dialect.lines["jump"].format(label=arm), feature=row.name)
-        inline = [*_under(row.option, [jump]), *(text for line in off for text in self.line(line, False)), f"{arm}_done:"]
+        jump = self.alternative("", self.dialect.lines["jump"].format(label=arm), row.name)
+        inline = [*_under(row.option, jump), *(text for line in off for text in self.line(line, False)), f"{arm}_done:"]
         self.told = told
         beside = [f"{arm}:", *(text for line in on for text in self.line(line, True)), "\t" + _tabbed(self.dialect.lines["jump"].format(label=f"{arm}_done"))]
         self.waiting += ["", *_under(row.option, beside), ""]
         self.told = told
         return inline
+
+    def alternative(self, off: str, on: str, feature: str) -> list[str]:
+        """Code for a feature, and without it: on more than one line where one would be too long."""
+        line = "\t" + self.dialect.lines["alternative"].format(off=off, on=on, feature=feature)
+        long = self.dialect.lines["long_alternative"].format(off=off, on=on, feature=feature)
+        return [line] if len(line.expandtabs(8)) <= WIDTH else ["\t" + part for part in long.split("\n")]
 
     def guarded(self, lines: list[Line]) -> list[tuple[Guard, Line]]:
         """The condition that text is needed for: a macro that asks for a feature itself stands under that of its neighbours."""
@@ -216,13 +225,16 @@ class KernelText:
         if self.is_short(lines):
             text = self.quoted(lines)
             off, on = ("", text) if wanted else (text, "")
-            return ["\t" + self.dialect.lines["alternative"].format(off=off, on=on, feature=row.name)]
+            return self.alternative(off, on, row.name)
         self.labels += 1
         label = f".L{name}_{'no_' if wanted else ''}{feature.lower()}" + (f"_{self.labels}" if self.labels > 1 else "")
         jump = self.dialect.lines["jump"].format(label=label)
-        off, on = (jump, "") if wanted else ("", jump)
-        out = ["\t" + self.dialect.lines["alternative"].format(off=off, on=on, feature=row.name)]
-        out += [text for line in lines for text in self.line(line, True)]
+        texts = [self.line(line, True) for line in lines]
+        stays = "{first}" in self.dialect.lines["stay"] and self.is_short(lines[:1]) and len(texts[0]) == 1        # more: hints belong to it
+        stay = self.dialect.lines["stay"].format(first=self.quoted(lines[:1])) if stays else ""
+        off, on = (jump, stay) if wanted else (stay, jump)
+        out = self.alternative(off, on, row.name)
+        out += [text for part in texts[1 if stays else 0:] for text in part]
         out.append(f"{label}:")
         if any(self.sets_sp(line) for line in insns):
             out.append("\t" + self.dialect.hints["none"])

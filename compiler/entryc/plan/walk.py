@@ -228,11 +228,15 @@ class Walker(Arms):
             self.error("E337", f"an exit by method is among two, not {len(step.targets)}", step.span, "the first is taken unless C returns 0")
             self.ended = ""
             return
-        code = branch(self.arch, Binary("eq", Cast(8, False, Reg(self.arch.abi.result)), Num(0)), local_label(step.targets[1])) or \
-            branch(self.arch, Binary("eq", Cast(32, False, Reg(self.arch.abi.result)), Num(0)), local_label(step.targets[1]))
+        choice = self.spec.choice_among(step.targets)
+        refusal = choice is not None and choice.by_refusal
+        widths = (self.spec.result_bits(choice.name),) if choice is not None and refusal else (8, 32)       # of an index, any eight bits tell
+        tests = (branch(self.arch, Binary("ne" if refusal else "eq", Cast(bits, False, Reg(self.arch.abi.result)), Num(0)), local_label(step.targets[1]))
+                 for bits in widths)
+        code = next((test for test in tests if test is not None), None)
         if code is None:
-            raise NoForm(f"{self.arch.name} has no test for a zero result")
-        self.emit(step, code, "the fallback?")
+            raise NoForm(f"{self.arch.name} has no test for a {'refusal' if refusal else 'zero result'} of {' or '.join(map(str, widths))} bits")
+        self.emit(step, code, "refused?" if refusal else "the fallback?")
         self.decision("method", step.span, set())
         for target in step.targets:
             self.transfers.append(Transfer(target, self.machine.copy(), step.span))
@@ -240,7 +244,8 @@ class Walker(Arms):
 
     def by_address(self, step: ExitTo) -> bool:
         """Does C choose among these exits by their addresses?"""
-        return any(c.by_address and tuple(self.spec.methods[m].exit for m in c.methods) == step.targets for c in self.spec.choices.values())
+        choice = self.spec.choice_among(step.targets)
+        return choice is not None and choice.by_address
 
     def return_(self, step: ReturnStep) -> None:
         m, path = self.machine, self.path

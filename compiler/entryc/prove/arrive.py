@@ -420,7 +420,10 @@ class Arrivals:
         if exit.index is not None:
             bits = exit.bits
             high_bits = T.var("C.result.high", 64 - bits)
-            machine.write(state, abi.result, T.concat(high_bits, T.const(exit.index, bits)))
+            given = T.var("C.refusal", bits) if exit.refused else T.const(exit.index, bits)
+            machine.write(state, abi.result, T.concat(high_bits, given))
+            if exit.refused:
+                state.conditions.append(T.not_(T.eq(given, T.const(0, bits))))
         if exit.symbol is not None:
             machine.write(state, abi.result, T.const(self.machine.lifter.image.symbols.get(exit.symbol, 0)))
         for clause in exit.clauses:

@@ -27,6 +27,7 @@ class Exit:
     by_origin: bool = False                     # C leaves it to the frame
     symbol: str | None = None                   # C gives the address of this path
     bits: int = 0                               # of the index that C gives
+    refused: bool = False                       # C gives anything but 0 to get it
 
 
 @dataclass
@@ -176,11 +177,12 @@ def _exits(spec: Spec, step: ExitTo, target: Call | Jump | None, configuration: 
     for position, name in enumerate(step.targets):
         path = spec.paths[name]
         returns = [s for s in path.steps if isinstance(s, ReturnStep) and configuration.holds(s.guard)]
-        index = len(step.targets) - 1 - position if step.by_method else None
         by_address = choice is not None and choice.by_address and step.by_method
+        by_refusal = choice is not None and choice.by_refusal and step.by_method
+        index = (position if by_refusal else len(step.targets) - 1 - position) if step.by_method else None
         method = spec.methods[choice.methods[position]] if choice is not None and step.by_method else None
         for found in returns[:1]:
             out.append(Exit(path, found, None if by_address else index, method.name if method else name, method.clauses if method else (),
                             given=step.given, by_origin=step.by_origin, symbol=name if by_address else None,
-                            bits=spec.result_bits(choice.name if choice is not None else None)))
+                            bits=spec.result_bits(choice.name if choice is not None else None), refused=by_refusal and position > 0))
     return out

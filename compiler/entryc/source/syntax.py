@@ -18,7 +18,8 @@ Change = tuple[int, int, str]                   # from, to, what stands there th
 CHOICES = {"BOUND": ("user", "kernel"), "ARRIVAL": ("arrive", "leave"), "SIDE": ("enter", "leave"), "PASS": ("repeat", "once"), "ONOFF": ("on", "off"),
            "SOURCE": ("number", "error_code"), "ORIGIN": ("user", "kernel", "any"), "FIXUP": ("fault", "fixup"), "ALL": ("all",), "NOT": ("not",),
            "PRESET": ("preset",), "PARANOID": ("paranoid",),
-           "CALLED": ("called",), "ALONE": ("alone",), "CLEARS": ("clears first",), "BY_ADDRESS": ("by address",)}
+           "CALLED": ("called",), "ALONE": ("alone",), "CLEARS": ("clears first",), "BY_ADDRESS": ("by address",),
+           "BY_REFUSAL": ("by refusal",)}
 VALUE = frozenset(("INT", "TYPE", "TILDE", "MINUS"))
 SIGNS = {"EQUAL": "=", "COLON": ":", "_COMMA": ",", "RPAR": ")", "RSQB": "]", "LPAR": "(", "_LB": "{", "__ARROW": "->"}
 AROUND = 10_000                                 # characters behind a mistake that are looked at
