@@ -11,6 +11,7 @@ from entryc.image.elf import read_binary
 from entryc.model.build import load_spec
 from entryc.model.spec import Spec
 from entryc.prove.verify import Report, verify
+from linux_paths import executable, total
 
 SPEC = SPECS / "linux" / "x86_64.entry"
 FILES = ("entry_64.o", "entry_64_compat.o", "retpoline.o")
@@ -47,6 +48,12 @@ def test_stock_code_is_refuted() -> None:
     """Stock 6.1 decides in assembly, and C says nothing; all other paths are the same."""
     report = proved("small-6.1", "none")
     assert {v.claim.stub for v in report.verdicts if v.verdict != "proved"} == {"entry_SYSCALL_64"}
+
+
+def test_executable_bytes() -> None:
+    """C takes more than it took, assembly less: not more in all."""
+    stock, patched = (total(executable(kernel(variant))) for variant in ("small-6.1", "patched-6.1"))
+    assert 0 < patched <= stock
 
 
 def test_the_wrong_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
