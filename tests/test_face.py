@@ -214,7 +214,7 @@ class Watched:
         """What is printed up to a line with these words."""
         out = ""
         while words not in out:
-            out += self.lines.get(timeout=60)
+            out += self.lines.get(timeout=600)
         return out
 
 
@@ -241,7 +241,7 @@ def test_watch(command: str, tmp_path: Path) -> None:
         watched.until("no error; watching")
         watched.process.send_signal(signal.SIGINT)
         assert watched.process.wait(60) == 130
-        rest_of_it = "".join(iter(lambda: watched.lines.get(timeout=60), "entryc: interrupted\n"))
+        rest_of_it = "".join(iter(lambda: watched.lines.get(timeout=600), "entryc: interrupted\n"))
         assert "Traceback" not in rest_of_it
     finally:
         watched.process.kill()

@@ -11,9 +11,9 @@ syntax match entryWord /\v[.]@1<!<%(address|alias|align|all|alone|among|args|arr
 syntax match entryWord /\v[.]@1<!<%(by|c|called|changes|clear|clears|clobbers|decides|decision|each|enter|entered)>%(\s*%(\=|[.]))@!/
 syntax match entryWord /\v[.]@1<!<%(error_code|except|fault|first|fixup|from|given|gprs|hardware|holds|in|irqs)>%(\s*%(\=|[.]))@!/
 syntax match entryWord /\v[.]@1<!<%(is|keeping|keeps|kernel|leave|loads|loses|means|method|missing|needs|number)>%(\s*%(\=|[.]))@!/
-syntax match entryWord /\v[.]@1<!<%(of|off|on|once|origin|paranoid|preset|promises|raised|read|refusing|repeat)>%(\s*%(\=|[.]))@!/
-syntax match entryWord /\v[.]@1<!<%(result|returns|sets|setting|size|stack|takes|to|top|user|using|where)>%(\s*%(\=|[.]))@!/
-syntax match entryWord /\v[.]@1<!<%(within|writes)>%(\s*%(\=|[.]))@!/
+syntax match entryWord /\v[.]@1<!<%(of|off|on|once|origin|paranoid|preset|promises|raised|read|refusal|refusing)>%(\s*%(\=|[.]))@!/
+syntax match entryWord /\v[.]@1<!<%(repeat|result|returns|sets|setting|size|stack|takes|to|top|user|using)>%(\s*%(\=|[.]))@!/
+syntax match entryWord /\v[.]@1<!<%(where|within|writes)>%(\s*%(\=|[.]))@!/
 syntax match entryType /\v[.]@1<!<%(bool|s16|s32|s64|s8|u16|u32|u64|u8)>%(\s*%(\=|[.]))@!/
 syntax match entryCondition /\v[.]@1<!<%(and|because|else|if|not|or|when)>%(\s*%(\=|[.]))@!/
 syntax match entryStep /\v%(^\s+|[;{]\s*)\zs<%(adopt|assert|call|choose|clear|decide|dispatch|do|drop|enter|exit|from)>%(\s*%(\=|[.]))@!/
