@@ -127,8 +127,17 @@ class Client:
         edits: list[Row] | None = self.ask("textDocument/formatting", {"textDocument": {"uri": uri}, "options": {"tabSize": 4, "insertSpaces": True}})
         return edits
 
+    def actions(self, uri: str, place: Row, only: list[str] | None = None) -> list[Row]:
+        """What the server offers to do at a range."""
+        context = {"diagnostics": [], **({"only": only} if only is not None else {})}
+        rows: list[Row] = self.ask("textDocument/codeAction", {"textDocument": {"uri": uri}, "range": place, "context": context})
+        return rows
+
     def formatted(self, uri: str) -> str:
-        """A text as it is after the edits of formatting. They do not overlap."""
+        return self.edited(uri, self.format(uri) or [])
+
+    def edited(self, uri: str, edits: list[Row]) -> str:
+        """A text as it is after edits from top to bottom. They do not overlap."""
         text = self.texts[uri][1].encode("utf-16-le")
         starts = [0]
         for line in self.texts[uri][1].split("\n"):
@@ -139,7 +148,7 @@ class Client:
             assert at <= len(text), "behind the end of the text"
             return at
         last = len(text) + 1
-        for edit in reversed(self.format(uri) or []):
+        for edit in reversed(edits):
             start, end = place(edit["range"]["start"]), place(edit["range"]["end"])
             assert start <= end < last
             text, last = text[:start] + edit["newText"].encode("utf-16-le") + text[end:], start + 1

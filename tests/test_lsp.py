@@ -98,6 +98,42 @@ def test_a_session(tmp_path: Path) -> None:
         assert client.shutdown() == 0
 
 
+def test_quick_fixes(tmp_path: Path) -> None:
+    """What a finding proposes is offered where it stands, and mends it: a name, a step in another place, a part that another file uses."""
+    (tmp_path / "parts").mkdir()
+    with Client(tmp_path) as client:
+        assert client.capabilities["codeActionProvider"]["codeActionKinds"] == ["quickfix"]
+        uri = client.open(tmp_path / "my.entry", edited(("goto trap", "goto trapp"), ("gs = kernel\n    percpu.user_sp", "gs = kernell\n    percpu.user_sp")))
+        left = client.diagnostics(uri)
+        for title in ("did you mean 'kernel'?", "did you mean 'trap'?"):
+            row = min(left, key=lambda r: r["range"]["start"]["line"])
+            (action,) = client.actions(uri, row["range"])
+            assert (action["title"], action["kind"], action["isPreferred"]) == (title, "quickfix", True) and action["diagnostics"] == [row]
+            assert [*action["edit"]["changes"]] == [uri] and client.actions(uri, row["range"], ["refactor"]) == []
+            client.change(uri, client.edited(uri, action["edit"]["changes"][uri]))
+            assert client.actions(uri, row["range"]) == []      # the text is another one now, and nothing was found in it yet
+            left = client.diagnostics(uri)
+        assert left == [] and client.texts[uri][1] == SMALL
+        assert client.actions(uri, {"start": {"line": 0, "character": 0}, "end": {"line": 1000, "character": 0}}) == []
+
+        client.change(uri, edited(("    gs = kernel\n    percpu.user_sp = sp", "    percpu.user_sp = sp")))
+        row = client.diagnostics(uri)[0]
+        (action,) = client.actions(uri, row["range"])
+        assert (action["title"], row["code"]) == ("put gs = kernel before this step", "E316")
+        assert client.edited(uri, action["edit"]["changes"][uri]) == SMALL
+
+        inner, outer = tmp_path / "parts" / "rest.entry", tmp_path / "whole.entry"
+        inner.write_text(REST)
+        whole = client.open(outer, HEAD + 'use "parts/rest.entry"\n')
+        part = client.open(inner, REST.replace("goto trap", "goto trapp"))
+        (row,) = client.diagnostics(part)
+        (action,) = client.actions(part, row["range"])
+        assert [*action["edit"]["changes"]] == [part] and client.edited(part, action["edit"]["changes"][part]) == REST
+        assert client.diagnostics(whole) == []
+        assert client.shutdown() == 0
+    assert inner.read_text() == REST
+
+
 def test_unsaved_files_are_used(tmp_path: Path) -> None:
     """A spec and a part of it, both changed and never saved; a mistake in the part is shown in the part, and names lead from one to the other."""
     (tmp_path / "parts").mkdir()

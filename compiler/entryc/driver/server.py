@@ -144,6 +144,20 @@ class Server(LanguageServer):
         path = result.places.get(span.file.name)
         return self.location(Where(path, span.line - 1, span.column - 1, span.end_line - 1, span.end_column - 1)) if path is not None else None
 
+    def action(self, path: Path, finding: Finding, result: Examined) -> lsp.CodeAction | None:
+        """The edits of a finding, for files that still have the text in which it was found."""
+        changes: dict[str, list[lsp.TextEdit]] = {}
+        for edit in finding.edits:
+            place = result.places.get(edit.span.file.name)
+            at = self.span(edit.span, result)
+            if place is None or at is None or read_text(place, self.open.texts) != edit.span.file.text:
+                return None
+            changes.setdefault(at.uri, []).append(lsp.TextEdit(at.range, edit.text))
+        if not changes:
+            return None
+        return lsp.CodeAction(finding.help or f"mend {finding.code}", kind=lsp.CodeActionKind.QuickFix, is_preferred=True,
+                              diagnostics=[self.diagnostic(path, finding, result)], edit=lsp.WorkspaceEdit(changes=changes))
+
 
 def make_server() -> Server:
     """The server with all that it answers."""
@@ -215,6 +229,14 @@ def make_server() -> Server:
             return None
         return [lsp.TextEdit(lsp.Range(ls.start(path, first), ls.start(path, last)), new) for first, last, new in rows]
 
+    @server.feature(lsp.TEXT_DOCUMENT_CODE_ACTION, lsp.CodeActionOptions(code_action_kinds=[lsp.CodeActionKind.QuickFix]))
+    def actions(ls: Server, params: lsp.CodeActionParams) -> list[lsp.CodeAction]:
+        path = ls.path(params.text_document.uri)
+        if params.context.only is not None and not any(kind in ("", lsp.CodeActionKind.QuickFix) for kind in params.context.only):
+            return []
+        found = (ls.action(path, finding, result) for finding, result in ls.open.findings(path))
+        return [row for row in found if row is not None and row.diagnostics and _meet(row.diagnostics[0].range, params.range)]
+
     @server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
     def symbols(ls: Server, params: lsp.DocumentSymbolParams) -> list[lsp.DocumentSymbol]:
         path = ls.path(params.text_document.uri)
@@ -228,6 +250,11 @@ def _take(ls: Server, path: Path) -> None:
     document = ls.workspace.get_text_document(ls.uri(path))
     ls.open.texts[path] = document.source.replace("\r\n", "\n")
     ls.versions[path] = document.version
+
+
+def _meet(a: lsp.Range, b: lsp.Range) -> bool:
+    """Do two ranges touch?"""
+    return a.start <= b.end and b.start <= a.end
 
 
 def _symbols(ls: Server, path: Path, names: list[Name]) -> list[lsp.DocumentSymbol]:
