@@ -235,10 +235,8 @@ class KernelText:
         off, on = (jump, stay) if wanted else (stay, jump)
         out = self.alternative(off, on, row.name)
         out += [text for part in texts[1 if stays else 0:] for text in part]
-        out.append(f"{label}:")
-        if any(self.sets_sp(line) for line in insns):
-            out.append("\t" + self.dialect.hints["none"])
-        return _under(row.option, out)
+        out = _under(row.option, [*out, f"{label}:"])
+        return [*out, "\t" + self.dialect.hints["none"]] if any(self.sets_sp(line) for line in insns) else out      # whether the arm is built or not
 
     def is_short(self, lines: list[Line]) -> bool:
         """Do these fit into one alternative?"""
