@@ -16,12 +16,13 @@ Row = dict[str, Any]
 class Client:
     """A session over standard input and output. Each wait ends by a message, or by the end of the process."""
 
-    def __init__(self, folder: Path, *, encodings: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, *, encodings: tuple[str, ...] = (), versions: bool = False) -> None:
         self.process = subprocess.Popen([sys.executable, "-m", "entryc.cli", "lsp"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder)
         self.number = 0
         self.texts: dict[str, tuple[int, str]] = {}
         self.waiting: list[Row] = []
-        general = {"general": {"positionEncodings": list(encodings)}} if encodings else {}
+        general: Row = {"general": {"positionEncodings": list(encodings)}} if encodings else {}
+        general |= {"workspace": {"workspaceEdit": {"documentChanges": True}}} if versions else {}
         self.capabilities = self.ask("initialize", {"processId": None, "rootUri": folder.as_uri(), "capabilities": general,
                                                     "workspaceFolders": [{"uri": folder.as_uri(), "name": "test"}]})["capabilities"]
         self.tell("initialized", {})

@@ -19,6 +19,14 @@ from lsp_client import Client
 SMALL = spec_file("x86_64").read_text()
 HEAD = SMALL[:SMALL.index("memory percpu")]
 REST = SMALL[SMALL.index("memory percpu"):]
+HEAD_LINUX = """language 1; arch x86_64; target linux; license "GPL-2.0"
+frame regs { gprs; vector = number else 0; error = error_code else 0; hardware }
+method n by fast { when regs.ax == 0 }
+method m by out
+vectors 0..255 { df = 0; save regs; call trap(regs) -> ch; exit by method among fast, out }
+exit out of regs to user { restore all; return iretq }
+exit fast of regs to user { restore all; return iretq }
+"""
 
 
 def edited(*changes: tuple[str, str]) -> str:
@@ -132,6 +140,32 @@ def test_quick_fixes(tmp_path: Path) -> None:
         assert client.diagnostics(whole) == []
         assert client.shutdown() == 0
     assert inner.read_text() == REST
+
+
+def test_quick_fixes_of_texts_with_versions(tmp_path: Path) -> None:
+    """An editor that takes versions gets them, so that it can refuse an edit of an older text; line ends are those of the text."""
+    text = edited(("    gs = kernel\n    percpu.user_sp = sp", "    percpu.user_sp = sp"))
+    with Client(tmp_path, versions=True) as client:
+        uri = client.open(tmp_path / "my.entry", SMALL)
+        client.change(uri, text.replace("\n", "\r\n"))
+        row = client.diagnostics(uri)[0]
+        (action,) = client.actions(uri, row["range"])
+        (change,) = action["edit"]["documentChanges"]
+        assert change["textDocument"] == {"uri": uri, "version": 2} and [e["newText"] for e in change["edits"]] == ["gs = kernel\r\n    "]
+        assert client.shutdown() == 0
+
+
+def test_a_kernels_spec_is_known_as_it_is_now(tmp_path: Path) -> None:
+    """Of code that exists nothing is planned: what is known of its spec is of its last text without errors."""
+    text = HEAD_LINUX + "choose u32 ch among n, m\n"
+    with Client(tmp_path) as client:
+        uri = client.open(tmp_path / "my.entry", text)
+        assert client.diagnostics(uri) == []
+        assert "C returns 1 for `n`, 0 for `m`" in client.hover(uri, "choose u32 c|h")
+        client.change(uri, text.replace("n, m\n", "n, m by refusal\n"))
+        assert client.diagnostics(uri) == []
+        assert "C returns 0 for `n`, anything else for `m`" in client.hover(uri, "choose u32 c|h")
+        assert client.shutdown() == 0
 
 
 def test_unsaved_files_are_used(tmp_path: Path) -> None:

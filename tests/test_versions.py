@@ -85,3 +85,14 @@ def test_diff_of_an_older_version(both: Path, tmp_path: Path, capsys: pytest.Cap
         assert main(["diff", str(both), str(changed), "--fail-on", "any", *more]) == expected
     capsys.readouterr()
     assert main(["diff", str(both), str(changed), "--for", "6.2"]) == 2 and "names no version 6.2" in capsys.readouterr().err
+
+
+def test_how_c_refuses_is_breaking_both_ways(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Code that looks at the answer in the old way takes the wrong method."""
+    files = tmp_path / "index.entry", tmp_path / "refusal.entry"
+    for file, how in zip(files, ("choose u32 ch among n, m", "choose u32 ch among n, m by refusal"), strict=True):
+        file.write_text(OLD.replace("choose u32 ch among n, m", how))
+    for old, new, change in ((*files, "no → yes"), (*reversed(files), "yes → no")):
+        assert main(["diff", str(old), str(new), "--fail-on", "breaking"]) == 1
+        rows = [line.split("  (")[0] for line in capsys.readouterr().out.splitlines() if " D1" in line]
+        assert rows == [f"breaking   C ABI     D115  choice ch: gives 0 for the first: {change}"]

@@ -143,6 +143,7 @@ RULES = _table(
     Rule("D112", "name of a refusal", C_ABI, _levels(C, R, R), "What a refusing clause is counted as."),
     Rule("D113", "choice of methods", C_ABI, _levels(C, B, R), "What C decides between, and what it gives back."),
     Rule("D114", "method in a choice", DOES, _levels(C, R, R), "The methods in the order they are tried; the last is the fallback."),
+    Rule("D115", "how C refuses a method", C_ABI, _levels(B, B, B), "What C that exists gives for the first of two methods, and in how many bits: 0, or 1."),
     # ---- C: exit work, handlers, hooks ----
     Rule("D120", "flag", C_ABI, _levels(C, B, B), "A bit that asks for exit work."),
     Rule("D121", "hook", C_ABI, _levels(B, B, B), "A C function that the kernel has to supply: its name and types."),

@@ -174,7 +174,7 @@ TABLE: dict[type, Shape] = {
                     lambda c, names: (plain(c.condition, names), c.name), lambda c: f"clause {c.name}", "D111", shown=lambda o, _: spelled.clause(o)),
     M.Method: Shape({"name": KEY, "exit": _leaf("", "exit path", "path"), "clauses": _list("D111"), "span": SPAN}, P.named(), P.titled("method"), place=True),
     M.Choice: Shape({"name": KEY, "methods": _list("D114", "method"), "span": SPAN, "by_address": _leaf("", "gives an address"),
-                     "bits": _leaf("", "width of the index"), "by_refusal": _leaf("", "gives 0 for the first")}, P.named(),
+                     "bits": _leaf("D115", "bits that C gives it in"), "by_refusal": _leaf("D115", "gives 0 for the first")}, P.named(),
                     P.titled("choice"), place=True),
 
     # ---- C ----

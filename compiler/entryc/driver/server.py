@@ -144,19 +144,32 @@ class Server(LanguageServer):
         path = result.places.get(span.file.name)
         return self.location(Where(path, span.line - 1, span.column - 1, span.end_line - 1, span.end_column - 1)) if path is not None else None
 
-    def action(self, path: Path, finding: Finding, result: Examined) -> lsp.CodeAction | None:
-        """The edits of a finding, for files that still have the text in which it was found."""
-        changes: dict[str, list[lsp.TextEdit]] = {}
-        for edit in finding.edits:
-            place = result.places.get(edit.span.file.name)
-            at = self.span(edit.span, result)
-            if place is None or at is None or read_text(place, self.open.texts) != edit.span.file.text:
-                return None
-            changes.setdefault(at.uri, []).append(lsp.TextEdit(at.range, edit.text))
-        if not changes:
+    def action(self, path: Path, finding: Finding, result: Examined, asked: lsp.Range) -> lsp.CodeAction | None:
+        """The edits of a finding in a range, for files that still have the text in which it was found; with their line ends."""
+        at = self.span(finding.span, result) if finding.span is not None and finding.edits else None
+        if at is None or not _meet(at.range, asked):
             return None
+        changes: dict[Path, list[lsp.TextEdit]] = {}
+        for edit in finding.edits:
+            place, where = result.places.get(edit.span.file.name), self.span(edit.span, result)
+            if place is None or where is None or read_text(place, self.open.texts) != edit.span.file.text:
+                return None
+            changes.setdefault(place, []).append(lsp.TextEdit(where.range, edit.text.replace("\n", self.line_end(place))))
+        whole = lsp.WorkspaceEdit(document_changes=[
+            lsp.TextDocumentEdit(lsp.OptionalVersionedTextDocumentIdentifier(self.uri(place), self.versions.get(place)), [*rows])
+            for place, rows in changes.items()]) if self.takes_versions else lsp.WorkspaceEdit(changes={self.uri(p): rows for p, rows in changes.items()})
         return lsp.CodeAction(finding.help or f"mend {finding.code}", kind=lsp.CodeActionKind.QuickFix, is_preferred=True,
-                              diagnostics=[self.diagnostic(path, finding, result)], edit=lsp.WorkspaceEdit(changes=changes))
+                              diagnostics=[self.diagnostic(path, finding, result)], edit=whole)
+
+    @property
+    def takes_versions(self) -> bool:
+        """Does the editor take edits that say of which version of a text they are?"""
+        asked = self.client_capabilities.workspace
+        return bool(asked and asked.workspace_edit and asked.workspace_edit.document_changes)
+
+    def line_end(self, path: Path) -> str:
+        """As the editor has them; a text that it has not opened is edited as it was read."""
+        return "\r\n" if path in self.open.texts and "\r\n" in self.workspace.get_text_document(self.uri(path)).source else "\n"
 
 
 def make_server() -> Server:
@@ -234,8 +247,8 @@ def make_server() -> Server:
         path = ls.path(params.text_document.uri)
         if params.context.only is not None and not any(kind in ("", lsp.CodeActionKind.QuickFix) for kind in params.context.only):
             return []
-        found = (ls.action(path, finding, result) for finding, result in ls.open.findings(path))
-        return [row for row in found if row is not None and row.diagnostics and _meet(row.diagnostics[0].range, params.range)]
+        found = (ls.action(path, finding, result, params.range) for finding, result in ls.open.findings(path))
+        return [row for row in found if row is not None]
 
     @server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
     def symbols(ls: Server, params: lsp.DocumentSymbolParams) -> list[lsp.DocumentSymbol]:

@@ -58,7 +58,8 @@ class Workspace:
     def keep(self, result: Examined) -> None:
         """A spec was looked at."""
         self.done[result.path] = result
-        if result.spec is not None and (result.code is not None or result.path not in self.good):
+        whole = result.code is not None or (result.spec is not None and result.spec.target != "bare" and not any(f.level == "error" for f in result.findings))
+        if result.spec is not None and (whole or result.path not in self.good):
             self.good[result.path] = result
 
     def open_roots(self) -> dict[Path, None]:

@@ -271,6 +271,9 @@ class _Builder:
             self.context.error("E215", f"choice '{name}' cannot be given by refusal", span,
                                "C that exists says whether it refuses the first of two methods; generated C gives the index")
             refusal = False
+        elif refusal and not width:
+            self.context.error("E215", f"choice '{name}' is given by refusal: say how many bits of what C gives may refuse", span,
+                               "as many as its function returns, for example: choose u32 …")
         self.spec.choices[name] = Choice(name, tuple(methods), span, bool(tokens(node, "BY_ADDRESS")), int(width[1:]) if width else None, refusal)
 
     def _facts(self, node: Node, special: tuple[str, ...] = ()) -> tuple[StateNeed, ...]:

@@ -278,6 +278,9 @@ def _handlers(spec: Spec, collector: Collector) -> None:
         for step in handler.steps[:-1]:
             if step.verb == "choose":
                 collector.error("E288", "the return method is chosen last: what follows could change the frame", step.span, "move it to the end")
+        if handler.choice and spec.choices[handler.choice].by_refusal:
+            collector.error("E215", f"handler '{handler.name}' gives the index of choice '{handler.choice}', which is given by refusal", handler.span,
+                            "leave 'by refusal' out, or leave the handler to C that exists")
         last = handler.steps[-1] if handler.steps else None
         chosen = last.subject if last is not None and last.verb == "choose" else None
         if handler.choice != chosen:
@@ -339,10 +342,15 @@ def _calls(spec: Spec, collector: Collector) -> None:
                     collector.error("E294", "no call gave a method", step.span, "write: call F(regs) -> method")
                     continue
                 handler = spec.handlers.get(bound.callee)
-                if handler is not None and handler.choice:
-                    exits = tuple(spec.methods[m].exit for m in spec.choices[handler.choice].methods)
+                made = spec.choices.get((handler.choice if handler is not None else bound.binds) or "")
+                like = spec.choice_among(step.targets)
+                if made is None and like is not None and like.by_refusal:
+                    collector.error("E295", f"choice '{like.name}' picks among these exits by refusal, and the call names no choice", bound.span,
+                                    f"write: call {bound.callee}(…) -> {like.name}")
+                if made is not None:
+                    exits = tuple(spec.methods[m].exit for m in made.methods)
                     if exits != step.targets:
-                        collector.error("E295", f"choice '{handler.choice}' picks among {', '.join(exits)}, in this order", step.span,
+                        collector.error("E295", f"choice '{made.name}' picks among {', '.join(exits)}, in this order", step.span,
                                         "write them in this order", edits=replaced(step.span, ", ".join(step.targets), ", ".join(exits)))
     for path in spec.paths.values():
         for step in flat_steps(path.steps):

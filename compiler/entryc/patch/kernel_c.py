@@ -35,12 +35,16 @@ class KernelC:
             out += [*self.remark(clause.reason, 1), *self.unless(self.unlikely(test), choice, clause.name, counted), ""]
         taken = self.counted(choice, method.name)
         if not answer:
-            return [*out, *([f"\t{taken}"] if counted else []), "\t" + texts.taken, *texts.end, "}"]
+            return self.ended([*out, *([f"\t{taken}"] if counted else []), "\t" + texts.taken], texts)
         last = method.clauses[-1]
         out += self.remark(last.reason, 1)
         if counted:
             out += [f"\tif ({self.unlikely(answer)})", f"\t\t{self.counted(choice, last.name)}", "\telse", f"\t\t{taken}", ""]
-        return [*out, "\t" + texts.answer.format(value=answer), *texts.end, "}"]
+        return self.ended([*out, "\t" + texts.answer.format(value=answer)], texts)
+
+    def ended(self, lines: list[str], texts: Given) -> list[str]:
+        """With what all refusals go to, if any does."""
+        return [*lines, *(texts.end if any(line.strip() == texts.refused for line in lines) else []), "}"]
 
     def texts(self, choice: Choice) -> Given:
         return self.dialect.given["refusal" if choice.by_refusal else "index"]
@@ -49,7 +53,8 @@ class KernelC:
         """The value that says by itself whether the last clause refuses, where C may give that; "": there is none."""
         refusing = self.refused_by(method.clauses[-1])
         mask = refusing.b if isinstance(refusing, Binary) and refusing.op == "band" else None
-        fits = mask is not None and is_constant(mask) and 0 <= constant(mask) < 1 << self.spec.result_bits(choice.name)
+        bits = min(self.spec.result_bits(choice.name), 32)              # of what its function returns
+        fits = mask is not None and is_constant(mask) and 0 <= constant(mask) < 1 << bits
         own = f"{method.name}.{method.clauses[-1].name}" in self.dialect.clauses
         return self.text(refusing) if choice.by_refusal and fits and not own else ""
 

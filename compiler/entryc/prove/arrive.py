@@ -419,9 +419,8 @@ class Arrivals:
                             self.keep(at, state, cell)
         if exit.index is not None:
             bits = exit.bits
-            high_bits = T.var("C.result.high", 64 - bits)
             given = T.var("C.refusal", bits) if exit.refused else T.const(exit.index, bits)
-            machine.write(state, abi.result, T.concat(high_bits, given))
+            machine.write(state, abi.result, T.concat(T.var("C.result.high", 64 - bits), given) if bits < 64 else given)
             if exit.refused:
                 state.conditions.append(T.not_(T.eq(given, T.const(0, bits))))
         if exit.symbol is not None:

@@ -51,7 +51,10 @@ def _called(spec: Spec, configuration: Configuration) -> list[tuple[str, str]]:
                 out.append((step.callee, f": copies the frame to the top of stack {step.move.stack}{but}, and returns its address (contract {step.contract})"))
             elif isinstance(step, Call) and spec.target != "bare":
                 keeps = spec.keeps.get(step.contract, ())
+                made = spec.choices.get(step.binds or "")
                 choice = f", returns the method of {step.binds}" if step.binds else ""
+                if made is not None and made.by_refusal:
+                    choice = f", returns for {step.binds} {made.bits} bits: 0 for {made.methods[0]}, all else for {made.methods[1]}"
                 out.append((step.callee, f": contract {step.contract}" + (f", which keeps {', '.join(keeps)}" if keeps else "") + choice))
             elif isinstance(step, Jump) and spec.target != "bare":
                 out.append((step.callee, f": contract {step.contract}, does not return"))
